@@ -1,0 +1,13 @@
+"""Errors of the wire formats."""
+
+
+class ProtocolError(Exception):
+    """The peer sent bytes that break the protocol; the connection cannot go on."""
+
+
+class ContentTooLarge(ProtocolError):
+    """A message announces more file content than the receiver accepts."""
+
+
+class UnsafeName(ProtocolError):
+    """A client or file name that must not be stored: the sender chooses another one."""

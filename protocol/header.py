@@ -1,0 +1,75 @@
+"""The fixed headers that open every protocol-3 request and response. Integers are little-endian."""
+
+import struct
+from dataclasses import dataclass
+from typing import ClassVar, Self
+
+from protocol.errors import ProtocolError
+
+CLIENT_ID_BYTES = 16
+VERSION_3 = 3
+
+
+@dataclass(frozen=True, slots=True)
+class RequestHeader:
+    """Client id (16 bytes), version (1 byte), code (2 bytes), payload size in bytes (4 bytes)."""
+
+    client_id: bytes
+    code: int
+    payload_size: int
+
+    LAYOUT: ClassVar[struct.Struct] = struct.Struct(f"<{CLIENT_ID_BYTES}sBHI")
+
+    def pack(self) -> bytes:
+        """The header's 23 bytes."""
+        check_length("client id", self.client_id, CLIENT_ID_BYTES)
+        return pack_fields(self.LAYOUT, self.client_id, VERSION_3, self.code, self.payload_size)
+
+    @classmethod
+    def unpack(cls, data: bytes) -> Self:
+        """Reads exactly 23 bytes; raises `ProtocolError` on another length or version."""
+        check_length("request header", data, cls.LAYOUT.size)
+        client_id, version, code, payload_size = cls.LAYOUT.unpack(data)
+        _check_version(version)
+        return cls(client_id, code, payload_size)
+
+
+@dataclass(frozen=True, slots=True)
+class ResponseHeader:
+    """Version (1 byte), code (2 bytes), payload size in bytes (4 bytes)."""
+
+    code: int
+    payload_size: int
+
+    LAYOUT: ClassVar[struct.Struct] = struct.Struct("<BHI")
+
+    def pack(self) -> bytes:
+        """The header's 7 bytes."""
+        return pack_fields(self.LAYOUT, VERSION_3, self.code, self.payload_size)
+
+    @classmethod
+    def unpack(cls, data: bytes) -> Self:
+        """Reads exactly 7 bytes; raises `ProtocolError` on another length or version."""
+        check_length("response header", data, cls.LAYOUT.size)
+        version, code, payload_size = cls.LAYOUT.unpack(data)
+        _check_version(version)
+        return cls(code, payload_size)
+
+
+def pack_fields(layout: struct.Struct, *values: bytes | int) -> bytes:
+    """The values in their layout; raises `ProtocolError` when a number does not fit its field."""
+    try:
+        return layout.pack(*values)
+    except struct.error as error:
+        raise ProtocolError(f"a number does not fit its field: {error}") from error
+
+
+def check_length(what: str, data: bytes, expected: int) -> None:
+    """Raises `ProtocolError` unless `data` is `expected` bytes long; `what` names it there."""
+    if len(data) != expected:
+        raise ProtocolError(f"{what} of {len(data)} bytes where {expected} are expected")
+
+
+def _check_version(version: int) -> None:
+    if version != VERSION_3:
+        raise ProtocolError(f"protocol version {version} where {VERSION_3} is expected")
