@@ -1,0 +1,1 @@
+"""Byte-exact sessions of protocol 3; see README.md."""
