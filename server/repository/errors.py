@@ -1,0 +1,23 @@
+"""What can go wrong between the server and its database."""
+
+from server.errors import ServerError
+
+
+class RepositoryError(ServerError):
+    """The database did not do what was asked: the operator looks at the cause that it names."""
+
+
+class RepositoryUnavailable(RepositoryError):
+    """The database cannot be reached or refuses the connection, after the retries."""
+
+
+class SchemaTooNew(RepositoryError):
+    """A newer server has migrated this database: run that version or restore a backup."""
+
+
+class NameTaken(RepositoryError):
+    """A client of this name is registered: the client chooses another name."""
+
+
+class UnknownClient(RepositoryError):
+    """The row refers to a client that does not exist."""

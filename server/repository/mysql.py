@@ -1,0 +1,127 @@
+"""The repository on MySQL or MariaDB: short transactions, repeated when that can help."""
+
+import hashlib
+import logging
+import random
+import time
+from collections.abc import Callable
+from contextlib import closing
+from dataclasses import dataclass, replace
+
+import mysql.connector
+
+from server.repository.errors import RepositoryUnavailable
+from server.repository.migrations import migrate
+from server.repository.mysql_connections import MOST_CONNECTIONS, Address, Pool, Session
+from server.repository.mysql_failures import Failure, failure, translated
+from server.repository.statements import Dialect, SqlRepository, T, Work
+
+_log = logging.getLogger(__name__)
+
+_DIALECT = Dialect(
+    types={
+        "id": "BINARY(16)",
+        "name": "VARBINARY(255)",
+        "key": "BLOB",
+        "path": "VARCHAR(255)",
+        "table": "ENGINE = InnoDB DEFAULT CHARSET = utf8mb4 COLLATE = utf8mb4_bin",
+    },
+    lock_client="SELECT id FROM clients WHERE id = ? FOR UPDATE",
+    table_exists=(
+        "SELECT COUNT(*) FROM information_schema.tables "
+        "WHERE table_schema = DATABASE() AND table_name = ?"
+    ),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Patience:
+    """How long a transaction is repeated before its caller hears of it: `conflicts` times after a
+    deadlock or a lock-wait timeout, for `outage_seconds` without a connection. The pause doubles
+    from `first_pause` to `longest_pause` (seconds), each shortened at random so that those who
+    collided once do not collide again."""
+
+    conflicts: int = 8
+    outage_seconds: float = 15.0
+    first_pause: float = 0.02
+    longest_pause: float = 1.0
+
+    def pause(self, repetition: int) -> float:
+        longest = min(self.longest_pause, self.first_pause * 2.0 ** min(repetition, 30))
+        return longest * random.uniform(0.5, 1.0)  # noqa: S311 spreads load, keeps no secret
+
+
+class MySQLRepository(SqlRepository):
+    """Clients and files in the database at `address`, which exists; its tables are made or
+    migrated when the repository opens.
+
+    At most `connections` transactions run at once; another waits `wait_seconds` for its turn, then
+    `RepositoryUnavailable` is raised. `migration_seconds` bounds each statement of a migration, and
+    the wait for another server that is migrating the same database."""
+
+    dialect = _DIALECT
+
+    def __init__(
+        self,
+        address: Address,
+        *,
+        connections: int = MOST_CONNECTIONS,
+        wait_seconds: float = 30.0,
+        migration_seconds: int = 600,
+        patience: Patience | None = None,
+    ) -> None:
+        self._address = address
+        self._patience = patience or Patience()
+        self._pool = Pool(address, size=connections, wait_seconds=wait_seconds)
+        self._repeated(lambda: self._migrate(migration_seconds))
+
+    def _migrate(self, seconds: int) -> None:
+        # The lock's name is known to the whole server, which may keep other databases of ours.
+        database = hashlib.sha256(self._address.database.encode()).hexdigest()[:32]
+        patient = replace(self._address, answer_seconds=seconds + self._address.answer_seconds)
+        # A session of its own, because the lock goes when the session does.
+        with closing(Session(patient)) as session:
+            ((locked,),) = session.rows("SELECT GET_LOCK(?, ?)", f"eft_{database}", seconds)
+            if not locked:
+                raise RepositoryUnavailable(
+                    f"database {self._address}: another server has been migrating it "
+                    f"for more than {seconds} s"
+                )
+            migrate(session, self.dialect)
+            session.commit()
+
+    def _read(self, work: Work[T]) -> T:
+        return self._repeated(lambda: self._once(work))
+
+    def _write(self, work: Work[T]) -> T:
+        return self._repeated(lambda: self._once(work))
+
+    def _once(self, work: Work[T]) -> T:
+        with self._pool.session() as session:
+            result = work(session)
+            session.commit()
+        return result
+
+    def _repeated(self, attempt: Callable[[], T]) -> T:
+        give_up = time.monotonic() + self._patience.outage_seconds
+        repetition = 0
+        while True:
+            try:
+                return attempt()
+            except mysql.connector.Error as error:
+                kind = failure(error)
+                if kind is Failure.LOST:
+                    self._pool.drop_idle()
+                pause = self._patience.pause(repetition)
+                again = (kind is Failure.CONFLICT and repetition < self._patience.conflicts) or (
+                    kind is Failure.LOST and time.monotonic() + pause < give_up
+                )
+                told = translated(error, str(self._address))
+                if not again:
+                    raise told from error
+            _log.warning("%s; trying again", told)
+            time.sleep(pause)
+            repetition += 1
+
+    def close(self) -> None:
+        self._pool.close()

@@ -1,0 +1,266 @@
+"""The MySQL repository against a real MariaDB that is restarted, killed and made to collide."""
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from dataclasses import dataclass, replace
+
+import pytest
+from mysql.connector import MySQLConnection, OperationalError
+
+from server.repository import Client, RepositoryError, RepositoryUnavailable
+from server.repository.mysql import MySQLRepository, Patience
+from server.repository.mysql_connections import Address, Session
+from tests.mariadb import MariaDB
+from tests.server.repository.conftest import OpenAt
+from tests.server.repository.samples import client, stored_file
+
+IMPATIENT = Patience(conflicts=0, outage_seconds=0.0)
+
+
+@pytest.fixture
+def alice(address: Address, open_at: OpenAt) -> Client:
+    registered = client("Alice")
+    open_at(address).add_client(registered)
+    return registered
+
+
+@pytest.fixture
+def meddler(mariadb: MariaDB, address: Address) -> Iterator[MySQLConnection]:
+    """Another user of the database, who holds locks."""
+    with closing(mariadb.connect(database=address.database)) as connection:
+        yield connection
+
+
+def _change(connection: MySQLConnection, sql: str, *parameters: bytes) -> None:
+    with closing(connection.cursor(buffered=True)) as cursor:
+        cursor.execute(sql, parameters)
+
+
+def _lock_client(connection: MySQLConnection, locked: Client) -> None:
+    _change(connection, "SELECT id FROM clients WHERE id = %s FOR UPDATE", locked.id)
+
+
+def _who_waits_for_a_lock(mariadb: MariaDB) -> int:
+    """The connection that waits, once there is one."""
+    while True:
+        waiting = mariadb.run(
+            "SELECT trx_mysql_thread_id FROM information_schema.innodb_trx "
+            "WHERE trx_state = 'LOCK WAIT'"
+        )
+        if waiting:
+            return int(waiting[0][0])
+        time.sleep(0.11)  # asked more often, InnoDB repeats its last answer
+
+
+class TestOutages:
+    def test_what_was_acknowledged_survives_a_crash_that_clients_do_not_notice(
+        self, mariadb: MariaDB, address: Address, open_at: OpenAt
+    ) -> None:
+        repository = open_at(address)
+        crashed = threading.Event()
+        acknowledged = threading.Semaphore(0)
+
+        def register_until_after_the_crash(thread: int) -> list[Client]:
+            registered: list[Client] = []
+            while not crashed.is_set() or len(registered) % 5:
+                newcomer = client(f"{thread} {len(registered)}")
+                repository.add_client(newcomer)
+                registered.append(newcomer)
+                acknowledged.release()
+            return registered
+
+        with ThreadPoolExecutor(3) as threads:
+            registering = [
+                threads.submit(register_until_after_the_crash, each) for each in range(3)
+            ]
+            for _ in range(15):
+                acknowledged.acquire()
+            mariadb.kill()
+            mariadb.start()
+            crashed.set()
+            registered = [newcomer for each in registering for newcomer in each.result()]
+
+        found = {each.id for each in repository.clients()}
+        assert found == {newcomer.id for newcomer in registered}
+
+    def test_idle_connections_killed_by_the_server_go_unnoticed(
+        self, mariadb: MariaDB, address: Address, alice: Client, open_at: OpenAt
+    ) -> None:
+        repository = open_at(address)
+        with repository._pool.session(), repository._pool.session():
+            pass
+        processes = mariadb.run("SELECT id, db, user FROM information_schema.processlist")
+        ours = [each for each, *whose in processes if whose == [address.database, "eft"]]
+        mariadb.run(*(f"KILL {each}" for each in ours))
+        assert len(ours) >= 2
+        assert repository.find_client(alice.id) == alice
+
+    def test_a_connection_killed_in_the_middle_of_a_transaction_goes_unnoticed(
+        self,
+        mariadb: MariaDB,
+        address: Address,
+        alice: Client,
+        meddler: MySQLConnection,
+        open_at: OpenAt,
+    ) -> None:
+        repository = open_at(address)
+        _lock_client(meddler, alice)
+        file = stored_file(alice)
+        with ThreadPoolExecutor(1) as thread:
+            publishing = thread.submit(repository.publish_file, file)
+            mariadb.run(f"KILL {_who_waits_for_a_lock(mariadb)}")
+            meddler.rollback()
+            publishing.result()
+        assert list(repository.files(alice.id)) == [file]
+
+    def test_a_server_that_is_down_is_unavailable_in_one_line(self, address: Address) -> None:
+        absent = replace(address, unix_socket="/nowhere/socket")
+        with pytest.raises(RepositoryUnavailable) as refused:
+            MySQLRepository(absent, patience=IMPATIENT)
+        assert str(refused.value).startswith(f"database {address.database} on /nowhere/socket: ")
+        assert len(str(refused.value).splitlines()) == 1
+
+    def test_a_server_that_starts_late_is_waited_for(
+        self, mariadb: MariaDB, address: Address, open_at: OpenAt
+    ) -> None:
+        mariadb.stop()
+        with ThreadPoolExecutor(1) as thread:
+            opening = thread.submit(open_at, address)
+            mariadb.start()
+            assert list(opening.result().clients()) == []
+
+    def test_a_server_that_does_not_answer_is_unavailable(
+        self, address: Address, alice: Client, meddler: MySQLConnection, open_at: OpenAt
+    ) -> None:
+        repository = open_at(replace(address, answer_seconds=1), patience=IMPATIENT)
+        _lock_client(meddler, alice)
+        with pytest.raises(RepositoryUnavailable, match="no answer within the time limit"):
+            repository.publish_file(stored_file(alice))
+
+
+class TestCollisions:
+    def test_a_deadlock_is_repeated_until_it_is_resolved(
+        self,
+        mariadb: MariaDB,
+        address: Address,
+        alice: Client,
+        meddler: MySQLConnection,
+        open_at: OpenAt,
+        caplog: pytest.LogCaptureFixture,
+    ) -> None:
+        repository = open_at(address)
+        for number in range(50):
+            repository.publish_file(stored_file(alice, str(number)))
+        # The repository locks client, then file; we file, then client. Having changed more rows
+        # saves us from being the victim.
+        _change(meddler, "UPDATE files SET received_at = 1")
+        newer = stored_file(alice, "7")
+        with ThreadPoolExecutor(1) as thread:
+            publishing = thread.submit(repository.publish_file, newer)
+            _who_waits_for_a_lock(mariadb)
+            _change(meddler, "UPDATE clients SET last_seen = 1")
+            meddler.commit()
+            publishing.result()
+        assert "Deadlock" in caplog.text
+        assert repository.find_file(alice.id, "7") == newer
+
+    def test_a_lock_wait_timeout_is_repeated_until_the_lock_is_free(
+        self, address: Address, alice: Client, meddler: MySQLConnection, open_at: OpenAt
+    ) -> None:
+        class Releasing(Patience):
+            def pause(self, repetition: int) -> float:
+                meddler.rollback()
+                return 0.0
+
+        repository = open_at(replace(address, lock_seconds=1), patience=Releasing(conflicts=1))
+        _lock_client(meddler, alice)
+        file = stored_file(alice)
+        repository.publish_file(file)
+        assert repository.find_file(alice.id, file.name) == file
+
+    def test_a_lock_that_is_never_free_is_an_error(
+        self, address: Address, alice: Client, meddler: MySQLConnection, open_at: OpenAt
+    ) -> None:
+        repository = open_at(replace(address, lock_seconds=1), patience=IMPATIENT)
+        _lock_client(meddler, alice)
+        with pytest.raises(RepositoryError, match="Lock wait timeout"):
+            repository.record_reconnect(alice.id, b"key", 1)
+
+
+@dataclass
+class LostCommits:
+    """Makes the next commit of a session succeed and its answer get lost; `meanwhile` happens
+    before anybody can repeat it."""
+
+    monkeypatch: pytest.MonkeyPatch
+
+    def arm(self, meanwhile: Callable[[], object] = lambda: None) -> None:
+        commit = Session.commit
+
+        def commit_and_lose(session: Session) -> None:
+            commit(session)
+            self.monkeypatch.setattr(Session, "commit", commit)
+            meanwhile()
+            raise OperationalError(errno=2013)
+
+        self.monkeypatch.setattr(Session, "commit", commit_and_lose)
+
+
+@pytest.fixture
+def lost_commits(monkeypatch: pytest.MonkeyPatch) -> LostCommits:
+    return LostCommits(monkeypatch)
+
+
+class TestUnknownOutcomes:
+    def test_a_registration_succeeds_once(
+        self, address: Address, open_at: OpenAt, lost_commits: LostCommits
+    ) -> None:
+        repository = open_at(address)
+        newcomer = client()
+        lost_commits.arm()
+        repository.add_client(newcomer)
+        assert list(repository.clients()) == [newcomer]
+
+    def test_a_public_key_is_reported_as_set(
+        self, address: Address, alice: Client, open_at: OpenAt, lost_commits: LostCommits
+    ) -> None:
+        repository = open_at(address)
+        lost_commits.arm()
+        assert repository.set_public_key(alice.id, b"key", b"aes", 1)
+
+    def test_a_reconnect_is_reported_as_recorded(
+        self, address: Address, alice: Client, open_at: OpenAt, lost_commits: LostCommits
+    ) -> None:
+        repository = open_at(address)
+        lost_commits.arm()
+        assert repository.record_reconnect(alice.id, b"aes", 1)
+
+    def test_a_publication_replaces_once(
+        self, address: Address, alice: Client, open_at: OpenAt, lost_commits: LostCommits
+    ) -> None:
+        repository = open_at(address)
+        older, newer = stored_file(alice), stored_file(alice)
+        repository.publish_file(older)
+        lost_commits.arm()
+        repository.publish_file(newer)
+        assert repository.find_file(alice.id, newer.name) == newer
+        assert repository.superseded() == [(alice.id, older.upload_id)]
+
+    def test_a_publication_replaced_and_swept_meanwhile_does_not_come_back(
+        self, address: Address, alice: Client, open_at: OpenAt, lost_commits: LostCommits
+    ) -> None:
+        repository, another = open_at(address), open_at(address)
+        older, newer = stored_file(alice), stored_file(alice)
+
+        def replace_and_sweep() -> None:
+            another.publish_file(newer)
+            another.forget_superseded(older.upload_id)
+
+        lost_commits.arm(replace_and_sweep)
+        repository.publish_file(older)
+        assert repository.find_file(alice.id, newer.name) == newer
+        # Swept once more, at worst: its bytes may be gone, the newer file's must not be.
+        assert repository.superseded() == [(alice.id, older.upload_id)]
