@@ -123,8 +123,8 @@ class SqlRepository(Repository):
 
         return self._write(store) > 0
 
-    def publish_file(self, file: StoredFile) -> None:
-        self._write(_Publication(file, self.dialect.lock_client))
+    def publish_file(self, file: StoredFile) -> bytes | None:
+        return self._write(_Publication(file, self.dialect.lock_client))
 
     def find_file(self, client_id: bytes, name: str) -> StoredFile | None:
         of_name = "WHERE client_id = ? AND file_name = ? AND verified = 1"
@@ -197,24 +197,28 @@ class _Publication:
         self._attempted = False
         self._replaces: bytes | None = None
 
-    def __call__(self, transaction: Transaction) -> None:
+    def __call__(self, transaction: Transaction) -> bytes | None:
+        """The upload id whose bytes are to be removed."""
         file = self._file
         # One publication for each client at a time: the row to replace may not exist yet, and what
         # does not exist cannot be locked. InnoDB lets go before it waits for the disk.
         if not transaction.rows(self._lock_client, file.client_id):
             raise UnknownClient(f"no client has the id {file.client_id.hex()}")
         current = self._current(transaction)
-        if current == file.upload_id or self._was_superseded(transaction):
-            return
+        if current == file.upload_id:
+            return self._replaces
+        if self._was_superseded(transaction):
+            return None
         if self._attempted and current != self._replaces:
             self._supersede(transaction, file.upload_id)
-            return
+            return file.upload_id
         self._attempted, self._replaces = True, current
         if current is None:
             self._insert(transaction)
         else:
             self._replace(transaction)
             self._supersede(transaction, current)
+        return current
 
     def _current(self, transaction: Transaction) -> bytes | None:
         rows = transaction.rows(

@@ -272,6 +272,11 @@ class TestSuperseded:
         repository.publish_file(stored_file(alice))
         assert repository.superseded() == []
 
+    def test_publishing_tells_what_it_replaced(self, repository: Repository, alice: Client) -> None:
+        older = stored_file(alice)
+        assert repository.publish_file(older) is None
+        assert repository.publish_file(stored_file(alice)) == older.upload_id
+
     def test_a_replaced_upload_is_remembered_until_forgotten(
         self, repository: Repository, alice: Client
     ) -> None:
