@@ -1,0 +1,128 @@
+"""The command line of the client: `python -m client`."""
+
+import argparse
+import math
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import protocol
+from client.batch import Batch, Options
+from client.errors import ExitStatus
+from client.progress import progress_on
+from client.report import Report
+from protocol.generations import GENERATION_2023A, GENERATIONS
+
+_DESCRIPTION = """\
+Send files to a server of the Encrypted File Transfer System.
+
+Without arguments it does what transfer.info in the directory says:
+
+  line 1    address of the server, such as 192.0.2.7:1234 or [2001:db8::7]:1234
+  line 2    name of this client, at most 100 characters
+  line 3    path of the file to send; further files on further lines
+
+The first run registers the name and stores me.info and priv.key, which hold the private key: keep
+them, and keep them secret. Later runs use them. A file has been sent when the server has verified
+and acknowledged it."""
+
+_EPILOG = "exit status:\n" + "\n".join(
+    f"  {status.value:<8}{status.meaning}" for status in ExitStatus
+)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs the client with these arguments (without the program's name); the exit status."""
+    arguments = _parser().parse_args(argv)
+    options = Options(
+        directory=arguments.directory,
+        generation=GENERATIONS[arguments.generation],
+        server=arguments.server,
+        name=arguments.name,
+        files=tuple(arguments.files),
+        timeout=arguments.timeout,
+        retries=arguments.retries,
+    )
+    report = Report(
+        verbose=arguments.verbose, quiet=arguments.quiet, json_lines=arguments.json_lines
+    )
+    progress = progress_on(sys.stderr, quiet=arguments.quiet or arguments.json_lines)
+    return Batch(options, report, progress).run()
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="eft-client",
+        description=_DESCRIPTION,
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    add = parser.add_argument
+    add(
+        "files",
+        nargs="*",
+        metavar="FILE",
+        help="file to send, instead of those that transfer.info lists",
+    )
+    add("--server", metavar="HOST:PORT", help="address, instead of line 1 of transfer.info")
+    add("--name", help="client name, instead of line 2 of transfer.info")
+    add(
+        "--directory",
+        type=Path,
+        default=Path(),
+        metavar="DIR",
+        help="where transfer.info, me.info and priv.key are, and what the paths in transfer.info"
+        " are relative to; FILE is relative to the current directory (default: the current one)",
+    )
+    add("--protocol", choices=["3"], default="3", help="protocol version (default: %(default)s)")
+    add(
+        "--generation",
+        choices=list(GENERATIONS),
+        default=GENERATION_2023A.name,
+        help="which published generation of protocol 3 the server speaks (default: %(default)s)",
+    )
+    add(
+        "--timeout",
+        type=_seconds,
+        default=60.0,
+        metavar="SECONDS",
+        help="how long to wait for a connection, for an answer, and for the server to take more"
+        " data (default: 60)",
+    )
+    add(
+        "--retries",
+        type=_count,
+        default=4,
+        metavar="N",
+        help="connect again up to N times in a row when the connection is refused or lost"
+        " (default: %(default)s)",
+    )
+    add(
+        "--json",
+        dest="json_lines",
+        action="store_true",
+        help="write a JSON object for each file, and one for the run, each on a line of stdout",
+    )
+    add("-q", "--quiet", action="store_true", help="tell nothing but warnings and errors")
+    add("-v", "--verbose", action="store_true", help="tell every step on stderr")
+    add("--version", action="version", version=f"%(prog)s {protocol.__version__}")
+    return parser
+
+
+def _seconds(text: str) -> float:
+    seconds = float(text)
+    # Beyond a year the operating system's timers overflow.
+    if not (math.isfinite(seconds) and 0 < seconds <= 365 * 86400):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of seconds above 0")
+    return seconds
+
+
+def _count(text: str) -> int:
+    count = int(text)
+    if count < 0:
+        raise argparse.ArgumentTypeError(f"{text!r} is below 0")
+    return count
+
+
+if __name__ == "__main__":
+    sys.exit(main())

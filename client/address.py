@@ -1,0 +1,45 @@
+"""Where the server is: `HOST:PORT` as a user writes it."""
+
+from dataclasses import dataclass
+
+from client.errors import BadInput
+
+_REMEDY = "write HOST:PORT, such as 192.0.2.7:1234, [2001:db8::7]:1234 or files.example.org:1234"
+_HIGHEST_PORT = 65535
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """A host name, IPv4 or IPv6 address (without brackets), and a TCP port."""
+
+    host: str
+    port: int
+
+    def __str__(self) -> str:
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+
+def parse_address(text: str, origin: str) -> Address:
+    """The address that `text` means; raises `BadInput`, with `origin`, when it means none."""
+    host, colon, port = text.strip().rpartition(":")
+    if not colon:
+        raise BadInput(origin, f"{text!r} has no port", _REMEDY)
+    if not (port.isascii() and port.isdecimal() and 1 <= int(port[:6]) <= _HIGHEST_PORT):
+        raise BadInput(origin, f"{port!r} is not a port from 1 to {_HIGHEST_PORT}", _REMEDY)
+    if host.startswith("[") and host.endswith("]"):
+        host = host[1:-1]
+    elif ":" in host:
+        raise BadInput(origin, f"the IPv6 address in {text!r} has no brackets", _REMEDY)
+    if not _is_plain_host(host):
+        raise BadInput(origin, f"{host!r} is not a host", _REMEDY)
+    return Address(host, int(port))
+
+
+def _is_plain_host(host: str) -> bool:
+    if not host.isprintable() or any(c in " []/@" for c in host):
+        return False
+    try:
+        # What the resolver does first: an empty or overlong label fails here, with a line number.
+        return bool(host.encode("idna"))
+    except UnicodeError:
+        return False
