@@ -11,13 +11,14 @@ _QUERY_KEYS = frozenset({"unix_socket", "option_file", "ssl_ca"})
 _FORMS = "sqlite:///<path> or mysql://<user>@<host>/<database>"
 
 
-def open_repository(url: str, *, password: str | None = None) -> Repository:
+def open_repository(url: str, *, password: str | None = None, create: bool = True) -> Repository:
     """Opens the repository at `url` and brings its schema up to date.
 
     `sqlite:///relative/path`, `sqlite:////absolute/path`, or
     `mysql://user@host[:port]/database[?unix_socket=...&option_file=...&ssl_ca=...]`, for MariaDB
     too. From an option file (`[client]` or `[connector_python]`) come the password and, where the
-    URL has none, the user; the `password` given here goes first.
+    URL has none, the user; the `password` given here goes first. Without `create` an SQLite file
+    must be there already.
 
     Raises `ConfigurationError` for an unusable URL or option file, `RepositoryUnavailable` when the
     database does not let us in, `SchemaTooNew` when a newer server has been there."""
@@ -36,20 +37,24 @@ def open_repository(url: str, *, password: str | None = None) -> Repository:
         raise ConfigurationError("the database URL has a '#' part: write '#' as %23")
     match parts.scheme:
         case "sqlite":
-            return _open_sqlite(parts)
+            return _open_sqlite(parts, create=create)
         case "mysql":
             return _open_mysql(parts, port or _MYSQL_PORT, password)
         case _:
             raise ConfigurationError(f"the database URL is not of the form {_FORMS}")
 
 
-def _open_sqlite(parts: SplitResult) -> Repository:
+def _open_sqlite(parts: SplitResult, *, create: bool) -> Repository:
     path = unquote(parts.path.removeprefix("/"))
     if parts.netloc or not path:
         raise ConfigurationError(
             "the database URL names no file: sqlite:///relative/path or sqlite:////absolute/path"
         )
     _query(parts, frozenset())
+    if not create and not Path(path).exists():
+        raise ConfigurationError(
+            f"there is no database {path}: give the server's --data or --database"
+        )
     from server.repository.sqlite import SqliteRepository  # only the database in use is loaded
 
     return SqliteRepository(Path(path))
