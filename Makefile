@@ -1,0 +1,50 @@
+# make demo: see a file registered, encrypted, sent, verified and stored. make test: run every test.
+PYTHON ?= python3
+VENV ?= .venv
+BIN = $(VENV)/bin
+
+.PHONY: demo test lint bench kills clean
+
+demo: $(VENV)/installed
+	BIN=$(BIN) bash docs/demo.sh
+
+test: $(VENV)/installed-for-tests mariadb
+	$(BIN)/python -m pytest --cov --cov-report=term $(PYTEST_FLAGS)
+
+lint: $(VENV)/installed-for-tests
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+# One GiB each way of every generation, 50 clients at once: the figures of docs/benchmarks.md.
+bench: $(VENV)/installed-for-tests
+	$(BIN)/python -m benchmarks.protocol3
+
+# Kills the server at 100 random moments and checks what it had acknowledged, on both databases.
+kills: $(VENV)/installed-for-tests mariadb
+	$(BIN)/python -m pytest -m soak tests/server/test_kills.py $(PYTEST_FLAGS)
+
+$(VENV)/installed: setup.cfg setup.py
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade pip
+	PYTHONWARNINGS=ignore $(BIN)/python -m pip install --quiet --editable .
+	touch $@
+
+$(VENV)/installed-for-tests: $(VENV)/installed
+	PYTHONWARNINGS=ignore $(BIN)/python -m pip install --quiet --editable '.[test,lint]'
+	touch $@
+
+# The tests start a MariaDB server of their own; this makes sure that there is a program to start.
+.PHONY: mariadb
+mariadb:
+	@command -v mariadbd >/dev/null || test -x /usr/sbin/mariadbd || { \
+	  if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+	    apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq mariadb-server; \
+	  else \
+	    echo "the tests need MariaDB: install it first, on Debian: apt-get install mariadb-server" >&2; \
+	    exit 1; \
+	  fi; }
+
+clean:
+	rm -rf $(VENV) build dist ./*.egg-info .coverage .pytest_cache .mypy_cache .ruff_cache .hypothesis
