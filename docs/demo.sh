@@ -12,6 +12,7 @@ trap finish EXIT
 say() { printf '\n== %s\n' "$*"; }
 
 say "Starting a server on SQLite in a temporary directory"
+: > "$work/server.out"
 "$BIN/eft-server" --port 0 --data "$work/data" > "$work/server.out" 2> "$work/server.log" &
 server=$!
 for _ in $(seq 100); do
@@ -20,6 +21,7 @@ for _ in $(seq 100); do
   kill -0 "$server" 2>/dev/null || { cat "$work/server.log"; exit 1; }
   sleep 0.1
 done
+[ -n "$port" ] || { echo "the server does not start"; cat "$work/server.log"; exit 1; }
 cat "$work/server.out"
 
 say "Sending a file of 5 MB as a new client"

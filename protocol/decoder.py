@@ -67,7 +67,6 @@ class RequestDecoder:
         self._gathering = _Gathering(RequestHeader.LAYOUT.size)
         self._header: RequestHeader | None = None
         self._content_left = 0
-        self._announced = 0
         self.generation: Generation | None = None
         """The generation of the latest request whose code was recognised."""
 
@@ -79,11 +78,6 @@ class RequestDecoder:
             and not self._content_left
             and self._gathering.missing == RequestHeader.LAYOUT.size
         )
-
-    @property
-    def payload_announced(self) -> int:
-        """Payload size in bytes of the request being received; 0 before its header is complete."""
-        return self._announced
 
     @property
     def content_left(self) -> int:
@@ -140,7 +134,6 @@ class RequestDecoder:
                 f"{extra} bytes of content where {self._max_content_bytes} are accepted"
             )
         self._header = header
-        self._announced = header.payload_size
         self._gathering.next(message.SIZE)
 
     def _open_payload(self, header: RequestHeader) -> RequestHead:
@@ -156,7 +149,6 @@ class RequestDecoder:
 
     def _end(self) -> RequestEnd:
         self._header = None
-        self._announced = 0
         self._gathering.next(RequestHeader.LAYOUT.size)
         return RequestEnd()
 

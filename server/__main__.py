@@ -2,6 +2,7 @@
 
 import argparse
 import io
+import os
 import signal
 import sys
 from collections.abc import Sequence
@@ -31,6 +32,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _run(flags)
     except ServerError as error:
         _complain(f"error: {error}")
+        return 1
+    except OSError as error:  # everything else that touches the system has translated its own
+        _complain(f"error: standard output takes no more: {error.strerror}")
+        _discard_output()
         return 1
     except KeyboardInterrupt:
         return 130
@@ -69,9 +74,15 @@ def _inspect(config: Config, flags: dict[str, object]) -> int:
                     repository, config.data, print, as_json=as_json, client=client
                 )
             case _:
+                failures: list[ServerError] = []
                 target = Path(str(flags["directory"]))
-                for path in inspection.export_files(repository, config.data, target, client=client):
+                for path in inspection.export_files(
+                    repository, config.data, target, failures.append, client=client
+                ):
                     print(path)  # noqa: T201 - the answer to the command
+                for failure in failures:
+                    _complain(f"error: {failure}")
+                return 1 if failures else 0
     finally:
         repository.close()
     return 0
@@ -99,6 +110,12 @@ def _parser() -> argparse.ArgumentParser:
     export.add_argument("directory", metavar="DIRECTORY")
     export.add_argument("--client", metavar="NAME", help="only this client's (name or id)")
     return parser
+
+
+def _discard_output() -> None:
+    """Keeps the interpreter from trying once more, with a traceback, at its exit."""
+    with open(os.devnull, "w") as nowhere:  # noqa: PTH123 - a device, not a path of ours
+        os.dup2(nowhere.fileno(), sys.stdout.fileno())
 
 
 def _complain(text: str) -> None:

@@ -62,6 +62,13 @@ def _seconds(text: str) -> float:
     return number
 
 
+def _patience(text: str) -> float:
+    number = _seconds(text)
+    if not number:
+        raise ValueError("a number of seconds above 0")
+    return number
+
+
 def _boolean(text: str) -> bool:
     lowered = text.strip().lower()
     if lowered not in _TRUE + _FALSE:
@@ -148,10 +155,10 @@ class Config:
     )
     max_bytes_per_client: int = _setting(100 * 2**30, parse_size, "bytes that a client may keep")
     min_free_bytes: int = _setting(512 * 2**20, parse_size, "disk space that is never used")
-    idle_seconds: float = _setting(120.0, _seconds, "wait for a client's next request")
-    read_seconds: float = _setting(30.0, _seconds, "wait for the next bytes within a request")
+    idle_seconds: float = _setting(120.0, _patience, "wait for a client's next request")
+    read_seconds: float = _setting(30.0, _patience, "wait for the next bytes within a request")
     request_seconds: float = _setting(
-        60.0, _seconds, "time for a whole request, beside what its size allows at the least rate"
+        60.0, _patience, "time for a whole request, beside what its size allows at the least rate"
     )
     min_rate: int = _setting(
         16 * 2**10, parse_size, "least rate of a request in bytes per second; 0 sets no deadline"

@@ -12,9 +12,12 @@ from pathlib import Path
 from protocol.errors import UnsafeName
 from protocol.names import check_file_name
 from server.config import Config
+from server.durability import make_directory, sync_directory
 from server.errors import ConfigurationError, StorageError
 from server.repository import Client, Repository, StoredFile, open_repository
-from server.storage.durability import sync_directory
+from server.storage import object_path
+
+_COPY_BYTES = 2**20
 
 Printer = Callable[[str], None]
 
@@ -51,7 +54,7 @@ def list_files(
 ) -> None:
     """Prints each file: size, checksum, time, path of the bytes, client and name."""
     for owner, file in _files(repository, client):
-        path = data / owner.id.hex() / file.upload_id.hex()
+        path = object_path(data, owner.id, file.upload_id)
         if as_json:
             show(
                 json.dumps(
@@ -73,31 +76,59 @@ def list_files(
 
 
 def export_files(
-    repository: Repository, data: Path, target: Path, *, client: str | None
+    repository: Repository,
+    data: Path,
+    target: Path,
+    failed: Callable[[StorageError], None],
+    *,
+    client: str | None,
 ) -> Iterator[Path]:
     """Copies every file to `<target>/<client name>/<file name>` and yields each path.
 
-    Raises `StorageError`; a copy is complete and durable before it has its name.
+    A copy is complete and durable, and for its owner's eyes only, before it has its name. `failed`
+    is told of each file that cannot be copied; the others follow.
     """
     for owner, file in _files(repository, client):
         try:
-            check_file_name(file.name)
-        except UnsafeName as error:
-            raise StorageError(f"cannot export: {error}") from error
-        destination = target / _directory_name(owner) / file.name
-        temporary = destination.with_name(f".{file.upload_id.hex()}.partial")
-        try:
-            destination.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(data / owner.id.hex() / file.upload_id.hex(), temporary)
-            with temporary.open("rb") as stream:
-                os.fsync(stream.fileno())
-            temporary.rename(destination)
-            sync_directory(destination.parent)
+            yield _export(data, target, owner, file)
+        except FileNotFoundError:
+            # While the server runs a file may be replaced between the list and the copy.
+            newer = repository.find_file(owner.id, file.name)
+            try:
+                if newer is not None:
+                    yield _export(data, target, owner, newer)
+            except OSError as error:
+                failed(_not_exported(owner, file, error.strerror))
         except OSError as error:
+            failed(_not_exported(owner, file, error.strerror))
+        except UnsafeName as error:
+            failed(_not_exported(owner, file, str(error)))
+
+
+def _export(data: Path, target: Path, owner: Client, file: StoredFile) -> Path:
+    check_file_name(file.name)
+    destination = target / _directory_name(owner) / file.name
+    temporary = destination.with_name(f".{file.upload_id.hex()}.partial")
+    with object_path(data, owner.id, file.upload_id).open("rb") as source:
+        make_directory(destination.parent)
+        try:
+            temporary.unlink(missing_ok=True)
+            flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL
+            with os.fdopen(os.open(temporary, flags, 0o600), "wb") as copy:
+                shutil.copyfileobj(source, copy, _COPY_BYTES)
+                copy.flush()
+                os.fsync(copy.fileno())
+            temporary.rename(destination)
+        except OSError:
             with contextlib.suppress(OSError):
                 temporary.unlink()
-            raise StorageError(f"cannot export {destination}: {error.strerror}") from error
-        yield destination
+            raise
+    sync_directory(destination.parent)
+    return destination
+
+
+def _not_exported(owner: Client, file: StoredFile, cause: object) -> StorageError:
+    return StorageError(f"cannot export {file.name!r} of {owner.name!r}: {cause}")
 
 
 def _directory_name(owner: Client) -> str:

@@ -7,8 +7,8 @@ from Crypto.Cipher import AES, PKCS1_OAEP
 from Crypto.Hash import SHA1
 from Crypto.PublicKey import RSA
 
+from server.durability import sync_directory
 from server.errors import ConfigurationError, Refused
-from server.storage.durability import sync_directory
 
 _KEY_FILE_BYTES = 32
 _RSA_BYTES = 128

@@ -24,18 +24,23 @@ class Keyed:
 class KeyTable:
     """Keys by client id and address, each for `seconds` after its connection ended."""
 
-    def __init__(self, seconds: float, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self, seconds: float, max_entries: int, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        """An entry may hold a staged file open, hence at most `max_entries` of them."""
         self._seconds = seconds
+        self._max_entries = max_entries
         self._clock = clock
         self._lock = threading.Lock()
         self._entries: dict[tuple[bytes, str], tuple[float, Keyed]] = {}
 
     def leave(self, client_id: bytes, address: str, keyed: Keyed) -> bool:
-        """Keeps a key for the client's next connection; False when the table is switched off."""
+        """Keeps a key for the client's next connection; False when the table is off or full."""
         self.expire()
-        if not self._seconds:
-            return False
         with self._lock:
+            known = (client_id, address) in self._entries
+            if not self._seconds or (not known and len(self._entries) >= self._max_entries):
+                return False
             previous = self._entries.pop((client_id, address), None)
             self._entries[client_id, address] = (self._clock() + self._seconds, keyed)
         if previous is not None:

@@ -8,6 +8,7 @@ import socketserver
 import threading
 import time
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -56,10 +57,10 @@ class Connection(socketserver.BaseRequestHandler):
                 elif not request_began:
                     request_began = time.monotonic()
                 # Large buffers only while content flows: idle connections stay cheap.
-                if self.session.content_left <= _HEAD_BYTES:
+                if self.session.content_wanted <= _HEAD_BYTES:
                     content = None
                 elif content is None:
-                    content = bytearray(min(RECEIVE_BYTES, self.session.content_left))
+                    content = bytearray(min(RECEIVE_BYTES, self.session.content_wanted))
                 buffer = memoryview(head if content is None else content)
                 self.request.settimeout(self._patience(config, request_began, received))
                 size = self.request.recv_into(buffer)
@@ -169,7 +170,10 @@ class Listener(socketserver.ThreadingTCPServer):
 
     def service_actions(self) -> None:
         """Called by the accepting loop about twice a second."""
-        self.services.key_table.expire()
+        try:
+            self.services.key_table.expire()
+        except Exception:  # noqa: BLE001 - whatever it is, accepting must go on
+            _log.exception("keys that are over could not be discarded")
 
     def get_request(self) -> tuple[Any, Any]:
         """Accepts; where descriptors have run out, waits a little rather than spin."""
@@ -184,19 +188,20 @@ class Listener(socketserver.ThreadingTCPServer):
         """Logs what no session expected; the connection is closed and the server goes on."""
         _log.exception("connection from %s failed", client_address[0])
 
-    def drain(self, hurry: threading.Event) -> bool:
+    def drain(self, hurry: Callable[[], bool] = lambda: False) -> bool:
         """Stops accepting, lets running transfers finish for the grace time, then closes the rest.
 
-        Call it while another thread runs `serve_forever`. Setting `hurry` ends the grace time.
-        Returns whether all finished in time.
+        Call it while another thread runs `serve_forever`. The grace time is over once
+        `hurry` says so. Returns whether all finished in time.
         """
         self.draining = True
         self.shutdown()
         self.server_close()
         deadline = time.monotonic() + self.services.config.grace_seconds
         while self._interrupt(only_idle=True) and time.monotonic() < deadline:
-            if hurry.wait(_DRAIN_POLL_SECONDS):
+            if hurry():
                 break
+            time.sleep(_DRAIN_POLL_SECONDS)
         unfinished = self._interrupt(only_idle=False)
         deadline = time.monotonic() + 1.0
         while self._interrupt(only_idle=False) and time.monotonic() < deadline:

@@ -79,8 +79,10 @@ class Upload:
     def discard(self) -> None:
         """Gives up the upload and its bytes; harmless when it has ended already."""
         self._given_up = True
-        self._staged.discard()
-        self._receiver.release(self)
+        try:
+            self._staged.discard()
+        finally:
+            self._receiver.release(self)
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,21 +120,26 @@ class Receiver:
         Raises `LimitReached` when the client's quota, the size limit or the free disk space forbids
         it, counting uploads that are under way, and `StorageError`.
         """
-        # Seen before the usage is read: a file that is published in between counts twice, never not
-        # at all.
-        with self._lock:
-            under_way = set(self._uploads)
-        usage = self._repository.usage(client_id)
-        is_new = self._repository.find_file(client_id, name) is None
         upload = Upload(self, client_id, name, announced_bytes)
         try:
+            # In this order a file that is published meanwhile counts twice, never not at all.
             with self._lock:
-                self._check_limits(upload, under_way | self._uploads, usage, is_new=is_new)
+                under_way = set(self._uploads)
                 self._uploads.add(upload)
-        except ServerError:
+            usage = self._repository.usage(client_id)
+            is_new = self._repository.find_file(client_id, name) is None
+            self._check_limits(upload, under_way, usage, is_new=is_new)
+        except BaseException:  # also what nobody expects must not keep the reservation
             upload.discard()
             raise
         return upload
+
+    def check_free_space(self, wanted_bytes: int = 0) -> None:
+        """Raises `LimitReached` unless so much may still be written."""
+        with self._lock:
+            pending = sum(other.announced_bytes - other.size for other in self._uploads)
+        if self.storage.free_bytes() - pending - wanted_bytes < self._config.min_free_bytes:
+            raise LimitReached("the disk is full up to what is kept free")
 
     def _check_limits(
         self, upload: Upload, under_way: set[Upload], usage: Usage, *, is_new: bool
@@ -142,16 +149,13 @@ class Receiver:
         files = usage.files + len(own) + is_new
         # While it is replaced a file takes its space twice, so its size stays counted.
         size = usage.size + sum(other.announced_bytes for other in own) + upload.announced_bytes
-        pending = sum(other.announced_bytes - other.size for other in under_way)
-        free = self.storage.free_bytes() - pending - upload.announced_bytes
         if upload.announced_bytes > limits.max_file_bytes:
             raise LimitReached(f"a file may have {limits.max_file_bytes} bytes")
         if files > limits.max_files_per_client:
             raise LimitReached(f"a client may keep {limits.max_files_per_client} files")
         if size > limits.max_bytes_per_client:
             raise LimitReached(f"a client may keep {limits.max_bytes_per_client} bytes")
-        if free < limits.min_free_bytes:
-            raise LimitReached("the disk is full up to what is kept free")
+        self.check_free_space()
 
     def commit(self, upload: Upload) -> None:
         """Publishes an upload whose object is durable. Raises `RepositoryError`."""
@@ -180,29 +184,41 @@ class Receiver:
         Raises `StorageError` and `RepositoryError`.
         """
         swept = self.storage.sweep_staging()
-        replaced = self._repository.superseded()
-        for client_id, upload_id in replaced:
-            self._remove_superseded(client_id, upload_id)
-        set_aside = brought_back = 0
+        removed = sum(self._remove_superseded(*ids) for ids in self._repository.superseded())
+        set_aside = self._set_unknown_aside()
+        brought_back = 0
         damaged: list[tuple[str, str]] = []
+        for client in self._repository.clients():
+            for file in self._repository.files(client.id):
+                size = self.storage.size(client.id, file.upload_id)
+                if size is None and self.storage.bring_back(client.id, file.upload_id):
+                    brought_back += 1
+                    size = self.storage.size(client.id, file.upload_id)
+                if size != file.size:
+                    damaged.append((client.name, file.name))
+        return Recovery(swept, removed, set_aside, brought_back, tuple(damaged))
+
+    def _set_unknown_aside(self) -> int:
+        replaced = {upload_id for _, upload_id in self._repository.superseded()}
+        moved = 0
         for client_id in self.storage.client_ids():
-            known = {file.upload_id for file in self._repository.files(client_id)}
+            known = {file.upload_id for file in self._repository.files(client_id)} | replaced
             for upload_id in self.storage.upload_ids(client_id):
                 if upload_id not in known:
                     self.storage.set_aside(client_id, upload_id)
-                    set_aside += 1
-        for client in self._repository.clients():
-            for file in self._repository.files(client.id):
-                path = self.storage.path(client.id, file.upload_id)
-                if not path.exists():
-                    brought_back += self.storage.bring_back(client.id, file.upload_id)
-                if not path.exists() or path.stat().st_size != file.size:
-                    damaged.append((client.name, file.name))
-        return Recovery(swept, len(replaced), set_aside, brought_back, tuple(damaged))
+                    moved += 1
+        return moved
 
-    def _remove_superseded(self, client_id: bytes, upload_id: bytes) -> None:
+    def _remove_superseded(self, client_id: bytes, upload_id: bytes) -> bool:
+        with self._lock:
+            # Its own commit may have been reported lost, and is about to be repeated: that must
+            # find the bytes, or the memory that they were replaced.
+            if any(upload.upload_id == upload_id for upload in self._uploads):
+                return False
         try:
             self.storage.remove(client_id, upload_id)
             self._repository.forget_superseded(upload_id)
         except ServerError as error:  # the new file is safe: the next start sweeps the old one
             _log.warning("the replaced object %s stays for now: %s", upload_id.hex(), error)
+            return False
+        return True

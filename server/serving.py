@@ -4,6 +4,7 @@ import logging
 import os
 import signal
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 
@@ -19,6 +20,8 @@ from server.session3 import Services
 from server.storage import DirectoryStorage
 
 _log = logging.getLogger(__name__)
+
+_SIGNAL_POLL_SECONDS = 0.2
 
 
 @contextmanager
@@ -44,7 +47,7 @@ def listening(config: Config) -> Iterator[Listener]:
         receiver = Receiver(repository, storage, config)
         recovery = receiver.recover()
         _report(recovery)
-        key_table = KeyTable(config.reuse_keys_seconds)
+        key_table = KeyTable(config.reuse_keys_seconds, config.max_connections)
         stack.callback(key_table.clear)
         generations = generations_by_code(GENERATIONS[config.generation_1025])
         listener = Listener(
@@ -73,11 +76,10 @@ def serve(config: Config, announce: Callable[[str], None]) -> int:
 
     `announce` is told where the server listens. A second signal ends the grace time.
     """
-    stop = threading.Event()
-    hurry = threading.Event()
+    signals: list[int] = []  # an Event's lock could be held when a handler interrupts its owner
 
-    def on_signal(_number: int, _frame: object) -> None:
-        (hurry if stop.is_set() else stop).set()
+    def on_signal(number: int, _frame: object) -> None:
+        signals.append(number)
 
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, on_signal)
@@ -86,11 +88,16 @@ def serve(config: Config, announce: Callable[[str], None]) -> int:
         accepting.start()
         host = f"[{config.host}]" if ":" in config.host else config.host
         announce(f"listening on {host} port {listener.port}, files in {config.data}")
-        stop.wait()
+        # The kernel may give the signal to another thread, which wakes nobody here.
+        while not signals and accepting.is_alive():
+            time.sleep(_SIGNAL_POLL_SECONDS)
+        if not signals:
+            _log.error("no connection can be accepted any more")
         _log.info("stopping: running transfers have %g seconds", config.grace_seconds)
-        finished = listener.drain(hurry)
+        asked = len(signals)
+        finished = listener.drain(lambda: len(signals) > asked)
         _log.log(
             logging.INFO if finished else logging.WARNING,
             "stopped" if finished else "stopped before every transfer had finished",
         )
-    return 0
+    return 0 if asked else 1

@@ -51,7 +51,6 @@ from server.keytable import Keyed, KeyTable
 from server.receiving import Receiver, Upload
 from server.repository import Client, NameTaken, Repository
 
-_log = logging.getLogger(__name__)
 _requests = logging.getLogger("server.requests")
 
 # An honest client sends a file at most four times; a padding oracle needs about 122 tries a byte.
@@ -109,9 +108,9 @@ class Session3:
         return self._decoder.between_requests
 
     @property
-    def content_left(self) -> int:
-        """Bytes of file content that the current request has still to bring."""
-        return self._decoder.content_left
+    def content_wanted(self) -> int:
+        """Bytes of file content that are still to come and will be kept."""
+        return 0 if self._content is None else self._decoder.content_left
 
     def receive(self, data: memoryview) -> Iterator[bytes]:
         """Takes what the peer sent, in any pieces, and yields the responses to send back."""
@@ -216,6 +215,7 @@ class Session3:
     def _register(self, name: str) -> Response:
         self._check_length(name)
         check_client_name(name)
+        self._services.receiver.check_free_space()
         now = int(time.time())
         client = Client(id=new_client_id(), name=name, registered_at=now, last_seen=now)
         self._services.repository.add_client(client)
@@ -287,7 +287,11 @@ class Session3:
             upload = self._services.receiver.begin(
                 client_id, request.name, IncomingContent.announced_bytes(request)
             )
-            self._content = IncomingContent(aes_key, upload)
+            try:
+                self._content = IncomingContent(aes_key, upload)
+            except MemoryError:
+                upload.discard()
+                raise
         if self._content is None:
             raise Refused("the first packet is missing")
         self._content.open(request, head.content_bytes)

@@ -88,7 +88,13 @@ class MySQLRepository(SqlRepository):
                     f"for more than {seconds} s"
                 )
             migrate(session, self.dialect)
+            ((flushing,),) = session.rows("SELECT @@innodb_flush_log_at_trx_commit")
             session.commit()
+        if int(flushing) != 1:
+            _log.error(
+                "database %s loses what it has committed when its machine loses power:"
+                " set innodb_flush_log_at_trx_commit to 1, it is %s", self._address, flushing
+            )  # fmt: skip
 
     def _read(self, work: Work[T]) -> T:
         return self._repeated(lambda: self._once(work))

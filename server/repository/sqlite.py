@@ -1,10 +1,12 @@
 """The embedded repository: one SQLite file, safe between threads and between processes."""
 
+import contextlib
 import os
 import sqlite3
 import threading
 from pathlib import Path
 
+from server.durability import make_directory, sync_directory
 from server.repository.errors import RepositoryError, RepositoryUnavailable
 from server.repository.migrations import migrate
 from server.repository.statements import (
@@ -127,20 +129,7 @@ class _SqliteTransaction(Transaction):
 def _make_private(path: Path) -> None:
     """Makes the file and the directories above it that are missing, for their owner only; SQLite
     gives its journal the rights of the file."""
-    for directory in reversed(path.parents):
-        if not directory.exists():
-            directory.mkdir(mode=0o700, exist_ok=True)
-            _sync(directory.parent)
-    try:
+    make_directory(path.parent)
+    with contextlib.suppress(FileExistsError):
         os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
-    except FileExistsError:
-        return
-    _sync(path.parent)
-
-
-def _sync(directory: Path) -> None:
-    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    sync_directory(path.parent)

@@ -1,5 +1,5 @@
 """Where the bytes of files live."""
 
-from server.storage.directory import DirectoryStorage, StagedFile
+from server.storage.directory import DirectoryStorage, StagedFile, object_path
 
-__all__ = ["DirectoryStorage", "StagedFile"]
+__all__ = ["DirectoryStorage", "StagedFile", "object_path"]

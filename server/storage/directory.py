@@ -18,12 +18,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from server.durability import make_directory, sync_directory
 from server.errors import ConfigurationError, StorageError
-from server.storage.durability import make_directory, sync_directory
 
 _ID = re.compile(r"[0-9a-f]{32}")
-# Starting the write-out early keeps the final sync short and dirty memory bounded.
+# Starting the write-out early keeps the final sync short; waiting for it now and then keeps it so
+# on a disk that is slower than the network.
 _WRITE_OUT_BYTES = 8 * 2**20
+_WAIT_BYTES = 128 * 2**20
 
 
 class StagedFile:
@@ -35,6 +37,7 @@ class StagedFile:
             self._descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         self._size = 0
         self._written_out = 0
+        self._waited_for = 0
 
     def write(self, data: memoryview) -> None:
         """Appends `data`; raises `StorageError` on a full or failing disk."""
@@ -46,6 +49,9 @@ class StagedFile:
             if self._size - self._written_out >= _WRITE_OUT_BYTES:
                 os.posix_fadvise(self._descriptor, self._written_out, 0, os.POSIX_FADV_DONTNEED)
                 self._written_out = self._size
+            if self._size - self._waited_for >= _WAIT_BYTES:
+                os.fdatasync(self._descriptor)
+                self._waited_for = self._size
 
     def sync(self) -> None:
         """Puts the content on the disk.
@@ -58,15 +64,22 @@ class StagedFile:
 
     def close(self) -> None:
         """Releases the descriptor; the file stays staged."""
-        if self._descriptor >= 0:
-            os.close(self._descriptor)
-            self._descriptor = -1
+        descriptor, self._descriptor = self._descriptor, -1
+        if descriptor >= 0:
+            # After a sync its result means nothing, and the number is free again whatever it says.
+            with contextlib.suppress(OSError):
+                os.close(descriptor)
 
     def discard(self) -> None:
         """Removes the staged file; removing it again is harmless."""
         self.close()
         with contextlib.suppress(OSError):  # start-up sweeps what cannot be removed now
             self._path.unlink()
+
+
+def object_path(root: Path, client_id: bytes, upload_id: bytes) -> Path:
+    """Where the bytes of a file lie under a data directory."""
+    return root / client_id.hex() / upload_id.hex()
 
 
 class DirectoryStorage:
@@ -83,6 +96,10 @@ class DirectoryStorage:
         self._durable_directories: set[bytes] = set()
         try:
             make_directory(root)
+            # An earlier start may have made it and been killed before it was durable; where we may
+            # not read the parent, somebody else made it.
+            with contextlib.suppress(PermissionError):
+                sync_directory(root.parent)
             self._lock = os.open(root / "lock", os.O_RDWR | os.O_CREAT, 0o600)
         except OSError as error:
             raise ConfigurationError(f"data directory {root}: {error.strerror}") from error
@@ -112,8 +129,8 @@ class DirectoryStorage:
 
         Raises `StorageError`.
         """
-        directory = self._root / client_id.hex()
-        target = directory / upload_id.hex()
+        target = self.path(client_id, upload_id)
+        directory = target.parent
         with _storage_errors("cannot publish a file"):
             # That the directory exists does not show that it is durable: another thread may have
             # made it just now, or its sync may have failed.
@@ -127,7 +144,15 @@ class DirectoryStorage:
 
     def path(self, client_id: bytes, upload_id: bytes) -> Path:
         """Where an object's bytes are."""
-        return self._root / client_id.hex() / upload_id.hex()
+        return object_path(self._root, client_id, upload_id)
+
+    def size(self, client_id: bytes, upload_id: bytes) -> int | None:
+        """An object's size in bytes, None when it is not there. Raises `StorageError`."""
+        with _storage_errors("cannot look at an object"):
+            try:
+                return self.path(client_id, upload_id).stat().st_size
+            except FileNotFoundError:
+                return None
 
     def remove(self, client_id: bytes, upload_id: bytes) -> None:
         """Removes an object; one that is gone already is no error. Raises `StorageError`."""

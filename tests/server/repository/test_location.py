@@ -183,3 +183,10 @@ def test_the_driver_is_not_loaded_for_sqlite(tmp_path: Path) -> None:
     )
     command = [sys.executable, "-c", program, f"sqlite:///{tmp_path}/repository.db"]
     assert subprocess.run(command, check=False).returncode == 0
+
+
+def test_a_database_that_must_exist_is_not_made(tmp_path: Path) -> None:
+    path = tmp_path / "typo.sqlite3"
+    with pytest.raises(ConfigurationError, match="there is no database"):
+        open_repository(f"sqlite:///{path}", create=False)
+    assert not path.exists()
