@@ -26,6 +26,9 @@ The first run registers the name and stores me.info and priv.key, which hold the
 them, and keep them secret. Later runs use them. A file has been sent when the server has verified
 and acknowledged it."""
 
+# Beyond a year the operating system's timers overflow.
+_LONGEST_TIMEOUT_SECONDS = 365 * 86400
+
 _EPILOG = "exit status:\n" + "\n".join(
     f"  {status.value:<8}{status.meaning}" for status in ExitStatus
 )
@@ -110,17 +113,24 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _seconds(text: str) -> float:
-    seconds = float(text)
-    # Beyond a year the operating system's timers overflow.
-    if not (math.isfinite(seconds) and 0 < seconds <= 365 * 86400):
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number of seconds above 0")
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = math.nan
+    if not 0 < seconds <= _LONGEST_TIMEOUT_SECONDS:
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is not a number of seconds above 0 and up to {_LONGEST_TIMEOUT_SECONDS}"
+        )
     return seconds
 
 
 def _count(text: str) -> int:
-    count = int(text)
+    try:
+        count = int(text)
+    except ValueError:
+        count = -1
     if count < 0:
-        raise argparse.ArgumentTypeError(f"{text!r} is below 0")
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 0 on")
     return count
 
 

@@ -1,11 +1,13 @@
 """Where the server is: `HOST:PORT` as a user writes it."""
 
+import re
 from dataclasses import dataclass
 
 from client.errors import BadInput
 
 _REMEDY = "write HOST:PORT, such as 192.0.2.7:1234, [2001:db8::7]:1234 or files.example.org:1234"
 _HIGHEST_PORT = 65535
+_PORT = re.compile(r"[0-9]{1,5}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +26,7 @@ def parse_address(text: str, origin: str) -> Address:
     host, colon, port = text.strip().rpartition(":")
     if not colon:
         raise BadInput(origin, f"{text!r} has no port", _REMEDY)
-    if not (port.isascii() and port.isdecimal() and 1 <= int(port[:6]) <= _HIGHEST_PORT):
+    if not (_PORT.fullmatch(port) and 1 <= int(port) <= _HIGHEST_PORT):
         raise BadInput(origin, f"{port!r} is not a port from 1 to {_HIGHEST_PORT}", _REMEDY)
     if host.startswith("[") and host.endswith("]"):
         host = host[1:-1]

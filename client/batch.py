@@ -17,6 +17,7 @@ from client.errors import (
     ExitStatus,
     FileFailed,
     FileUnusable,
+    ServerHungUp,
 )
 from client.identity import IdentityStore
 from client.introduction import Introduction
@@ -193,6 +194,10 @@ class Batch:
                     self._failed(self._pending.popleft(), error)
                     if error.breaks_connection:
                         return
+                except ServerHungUp:
+                    # An answer, if a bad one; it is counted for this file, so that this ends.
+                    self._backoff.answered()
+                    raise
                 else:
                     self._verified(self._pending.popleft(), receipt)
 
@@ -210,7 +215,7 @@ class Batch:
         )
 
     def _verified(self, file: _File, receipt: Receipt) -> None:
-        self._backoff.succeeded()
+        self._backoff.answered()
         self._report.file_done(_result(file, Outcome.VERIFIED, receipt, None))
 
     def _failed(self, file: _File, error: FileFailed) -> None:

@@ -98,19 +98,22 @@ class SealedContent:
     def _fill(self, buffer: memoryview) -> None:
         filled = 0
         while filled < len(buffer):
-            try:
-                count = self._file.readinto(buffer[filled:])
-            except OSError as error:
-                raise FileChanged(
-                    f"{self._shown!r} cannot be read any further: {error.strerror}"
-                ) from error
+            count = self._read_into(buffer[filled:])
             if not count:
                 raise self._changed("smaller")
             filled += count
 
     def _check_end(self) -> None:
-        if self._file.read(1):
+        if self._read_into(memoryview(bytearray(1))):
             raise self._changed("larger")
+
+    def _read_into(self, buffer: memoryview) -> int:
+        try:
+            return self._file.readinto(buffer)
+        except OSError as error:
+            raise FileChanged(
+                f"{self._shown!r} cannot be read any further: {error.strerror}"
+            ) from error
 
     def _changed(self, how: str) -> FileChanged:
         return FileChanged(

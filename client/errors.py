@@ -74,6 +74,10 @@ class ServerSilent(ConnectionLost):
     """The server neither took nor sent a byte for the whole timeout."""
 
 
+class ServerHungUp(ConnectionLost):
+    """The server answered a message with a general error and closed the connection."""
+
+
 class RegistrationRefused(ClientError):
     """The user's, mostly: the name is taken. Choose another, or bring back its identity."""
 
@@ -103,7 +107,7 @@ class FileFailed(ClientError):
 
     status = ExitStatus.FILE_FAILED
     breaks_connection: ClassVar[bool] = False
-    """Whether a message was left unfinished, so that only a new connection can go on."""
+    """Whether only a new connection can go on."""
 
 
 class FileUnusable(FileFailed):
@@ -113,11 +117,13 @@ class FileUnusable(FileFailed):
 class FileChanged(FileFailed):
     """The user's: the file changed its size, or became unreadable, while it was being sent."""
 
-    breaks_connection = True
+    breaks_connection = True  # a message was left unfinished
 
 
 class FileRefused(FileFailed):
     """The server's: it answered this file with a general error until the client gave up."""
+
+    breaks_connection = True  # with such an answer a server may have hung up already
 
 
 class ContentRejected(FileFailed):

@@ -30,11 +30,14 @@ class Introduction:
         cannot be used; an identity that was complete is not changed then.
         """
         unfinished = self._unfinished()
-        return (
-            (unfinished is not None and self._complete(unfinished))
-            or self._reconnect()
-            or self._register(name, unfinished)
-        )
+        if unfinished is not None:
+            session_key = self._complete(unfinished)
+            if session_key is not None:
+                return session_key
+        session_key = self._reconnect()
+        if session_key is not None:
+            return session_key
+        return self._register(name, unfinished)
 
     def _unfinished(self) -> Identity | None:
         unfinished = self.store.load_unfinished()
@@ -71,7 +74,7 @@ class Introduction:
         self.step(f"registering {name!r}")
         self.store.check_writable()
         # A key on disk is used again: writing another one over it would destroy it.
-        private_key = (unfinished and unfinished.private_key) or make_private_key()
+        private_key = make_private_key() if unfinished is None else unfinished.usable_key
         registered = self.store.begin(name, self.session.register(name), private_key)
         return self._accepted(registered, self._offer_key(registered))
 

@@ -13,10 +13,14 @@ _NO_HARD_LINKS = frozenset((errno.EPERM, errno.EOPNOTSUPP, errno.EMLINK, errno.E
 def write_private(path: Path, data: bytes) -> None:
     """Makes `data` the content of `path`, with mode 0600, durably.
 
-    At every moment `path` holds either what it held before or all of `data`. Raises `OSError`.
+    At every moment `path` holds either what it held before or all of `data`. What a process killed
+    in here has left behind, the next one removes; two must not write at the same time. Raises
+    `OSError`.
     """
+    prefix = f".{path.name}.unfinished-"
+    _remove_leftovers(path.parent, prefix)
     # mkstemp creates with mode 0600: the key is at no time readable for others.
-    descriptor, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+    descriptor, temporary = tempfile.mkstemp(prefix=prefix, dir=path.parent)
     try:
         with os.fdopen(descriptor, "wb") as file:
             file.write(data)
@@ -27,6 +31,12 @@ def write_private(path: Path, data: bytes) -> None:
         Path(temporary).unlink(missing_ok=True)
         raise
     sync_directory(path.parent)
+
+
+def _remove_leftovers(directory: Path, prefix: str) -> None:
+    for path in directory.iterdir():
+        if path.name.startswith(prefix):
+            path.unlink(missing_ok=True)
 
 
 def sync_directory(directory: Path) -> None:

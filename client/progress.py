@@ -12,9 +12,9 @@ Progress = Callable[[str, int], AbstractContextManager[Advance]]
 """Called with a name and a size in bytes; the context's value is told of every step's bytes."""
 
 
-def progress_on(stream: TextIO, *, quiet: bool) -> Progress:
+def progress_on(stream: TextIO | None, *, quiet: bool) -> Progress:
     """A bar on `stream` when that is a terminal and `quiet` is not asked for, otherwise none."""
-    if quiet or not stream.isatty():
+    if quiet or stream is None or not stream.isatty():
         return _nothing
     # Some pseudo-terminals say that they have 0 columns, into which tqdm writes nothing.
     knows_width = _columns_of(stream) > 0

@@ -110,6 +110,9 @@ class Report:
     def _write(self, line: dict[str, Any]) -> None:
         if not self._json_lines:
             return
+        if sys.stdout is None:  # closed by whoever started this process, as with `>&-`
+            self._json_lines = False
+            raise NotWritten("standard output is closed")
         try:
             sys.stdout.write(json.dumps(line) + "\n")
             sys.stdout.flush()
@@ -123,5 +126,7 @@ class Report:
 
 def _tell(text: str) -> None:
     # Nobody reads the messages any more: no reason to stop sending files.
+    if sys.stderr is None:  # as with `2>&-`
+        return
     with contextlib.suppress(OSError):
         sys.stderr.write(f"{text}\n")

@@ -43,6 +43,6 @@ class Backoff:
         self._announce(error, seconds, self._failures)
         self._sleep(seconds)
 
-    def succeeded(self) -> None:
-        """The server has done what it was asked: failures are counted from nought again."""
+    def answered(self) -> None:
+        """The server has answered what it was asked: failures are counted from nought again."""
         self._failures = 0

@@ -18,6 +18,7 @@ from client.errors import (
     ContentRejected,
     FileRefused,
     RegistrationRefused,
+    ServerHungUp,
     ServerKeepsFailing,
     ServerSilent,
 )
@@ -244,20 +245,29 @@ class Session3:
         return answer
 
     def _exchange(self, what: str, send: Callable[[], object]) -> Response:
-        """Sends a message until its answer is not the general error."""
+        """Sends a message until its answer is not the general error.
+
+        Raises `ServerHungUp` when the connection ends after a general error to this message.
+        """
+        was_refused = False
         while True:
             try:
                 send()
+                answer = self._receive()
             except ServerSilent:
                 raise
-            except ConnectionLost:
+            except ConnectionLost as error:
                 if self._left_general_error():
                     self._general_errors.count(what)
-                raise
-            answer = self._receive()
+                elif not was_refused:
+                    raise
+                raise ServerHungUp(
+                    "the server answered with an error and closed the connection"
+                ) from error
             if not isinstance(answer, GeneralError):
                 return answer
             self._general_errors.count(what)
+            was_refused = True
 
     def _left_general_error(self) -> bool:
         """Whether a server that hung up in the middle of a message said why before it did."""

@@ -34,6 +34,8 @@ def test_hosts_and_addresses_are_understood(text: str, host: str, port: int) -> 
         "host:0",
         "host:65536",
         "host:99999999999999999999",
+        "host:000012345678",
+        "host:001234",
         "host:-1",
         "host:+1",
         "host:١٢",

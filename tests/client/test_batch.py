@@ -12,10 +12,13 @@ from client.batch import Options
 from client.connection import Connection
 from client.content import largest_file_bytes
 from client.errors import ExitStatus
+from client.retrying import FIRST_WAIT_SECONDS
 from client.session3 import Session3
 from protocol.generations import GENERATIONS
 from tests.client.running import run, run_against
+from tests.peer.behaviour import Behaviour
 from tests.peer.server import PeerServer
+from tests.server.running import running
 
 GENERATION = GENERATIONS["2023a"]
 
@@ -122,6 +125,48 @@ def test_a_file_that_changes_while_it_is_sent_fails_and_the_next_one_is_sent(
     assert result.waits == []
     assert [file.outcome for file in result.results] == ["failed", "verified"]
     assert "became smaller" in str(result.results[0].error)
+
+
+@pytest.mark.parametrize("generation", ["2023a", "2024c"])
+@pytest.mark.parametrize("size", [2_000, 5_000_000])  # all in the network's buffers, or not
+@pytest.mark.parametrize("retries", [1, 4])
+def test_files_that_a_server_hangs_up_on_do_not_stop_the_others(
+    tmp_path: Path, generation: str, size: int, retries: int
+) -> None:
+    for name in ("big1", "big2"):
+        (tmp_path / name).write_bytes(bytes(size))
+    (tmp_path / "small").write_bytes(b"small")
+    with running(tmp_path / "data", max_file_bytes=1000) as server:
+        options = Options(
+            tmp_path,
+            GENERATIONS[generation],
+            server=f"127.0.0.1:{server.port}",
+            name="alice",
+            files=tuple(str(tmp_path / name) for name in ("big1", "big2", "small")),
+            timeout=10,
+            retries=retries,
+        )
+        result = run(tmp_path, options)
+
+        assert server.stored() == {("alice", "small"): b"small"}
+    assert result.outcomes == ["failed", "failed", "verified"]
+    assert result.status is ExitStatus.FILE_FAILED
+    assert max(result.waits) <= FIRST_WAIT_SECONDS
+
+
+def test_after_a_file_that_was_refused_the_next_one_has_a_connection_of_its_own(
+    tmp_path: Path,
+) -> None:
+    for name in ("a", "b"):
+        (tmp_path / name).write_bytes(name.encode())
+    with PeerServer(behaviour=Behaviour(general_errors={"send_file": 4})) as server:
+        result = run_against(server, tmp_path, "a", "b", retries=0)
+        server.settle()
+
+        assert server.violations == []
+        assert server.files == {("alice", "b"): b"b"}
+        assert server.kinds[-3:] == ["reconnect", "send_file", "crc_valid"]
+    assert result.outcomes == ["failed", "verified"]
 
 
 def test_the_name_may_come_from_me_info(tmp_path: Path) -> None:

@@ -74,15 +74,27 @@ def test_a_file_that_changes_its_size_is_not_passed_off_as_complete(
     assert sum(sent) < sealed_size(size)
 
 
+@pytest.mark.parametrize("readable", [b"", b"con", b"content"])
 def test_a_file_that_becomes_unreadable_says_so(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, readable: bytes
 ) -> None:
     path = tmp_path / "f"
     path.write_bytes(b"content")
 
     class BrokenDisk:
-        def readinto(self, _buffer: memoryview) -> int:
-            raise OSError(errno.EIO, "Input/output error")
+        def __init__(self) -> None:
+            self._rest = readable
+
+        def read(self, size: int) -> bytes:
+            if not self._rest:
+                raise OSError(errno.EIO, "Input/output error")
+            data, self._rest = self._rest[:size], self._rest[size:]
+            return data
+
+        def readinto(self, buffer: memoryview) -> int:
+            data = self.read(len(buffer))
+            buffer[: len(data)] = data
+            return len(data)
 
         def close(self) -> None:
             pass

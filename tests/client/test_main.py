@@ -51,6 +51,24 @@ def test_wrong_usage_has_the_status_of_bad_input(arguments: list[str]) -> None:
     assert caught.value.code == ExitStatus.BAD_INPUT
 
 
+@pytest.mark.parametrize(
+    ("option", "text", "message"),
+    [
+        ("--timeout", "abc", "'abc' is not a number of seconds above 0 and up to 31536000"),
+        ("--timeout", "1e300", "'1e300' is not a number of seconds above 0 and up to 31536000"),
+        ("--retries", "x", "'x' is not a whole number from 0 on"),
+        ("--retries", "-1", "'-1' is not a whole number from 0 on"),
+    ],
+)
+def test_a_number_that_is_none_is_named_with_what_is_expected(
+    capsys: pytest.CaptureFixture[str], option: str, text: str, message: str
+) -> None:
+    with pytest.raises(SystemExit):
+        main([option, text])
+
+    assert capsys.readouterr().err.endswith(f"error: argument {option}: {message}\n")
+
+
 def arguments_for(server: PeerServer, directory: Path, *more: str) -> list[str]:
     return [
         "--directory",

@@ -2,7 +2,10 @@
 
 import errno
 import os
+import signal
 import stat
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,6 +13,8 @@ from typing import Any
 import pytest
 
 from client.private_files import keep_as_old, write_private
+
+ROOT = Path(__file__).parents[2]
 
 
 def mode(path: Path) -> int:
@@ -62,6 +67,24 @@ def test_a_failure_before_the_replacement_leaves_the_old_content_and_nothing_els
     monkeypatch.undo()
     assert path.read_bytes() == b"old"
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_what_a_killed_process_left_is_removed_by_the_next_and_nothing_else(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / ".priv.key.original").write_bytes(b"a copy of the user's")
+    code = (
+        "import os, pathlib, signal; from client.private_files import write_private;"
+        " os.fsync = lambda _descriptor: os.kill(os.getpid(), signal.SIGKILL);"
+        f" write_private(pathlib.Path({str(tmp_path / 'priv.key')!r}), b'killed')"
+    )
+    killed = subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=False)
+    assert killed.returncode == -signal.SIGKILL
+    assert len(list(tmp_path.iterdir())) == 2
+
+    write_private(tmp_path / "priv.key", b"new")
+
+    assert {path.name for path in tmp_path.iterdir()} == {".priv.key.original", "priv.key"}
 
 
 def test_old_files_are_kept_under_one_number(tmp_path: Path) -> None:

@@ -125,6 +125,30 @@ def test_a_reader_of_json_that_leaves_causes_no_traceback(tmp_path: Path) -> Non
     assert run.stderr == "Fatal: standard output takes no more: Broken pipe\n"
 
 
+@pytest.mark.parametrize(
+    ("redirection", "status", "shown"),
+    [(">&-", 6, "Fatal: standard output is closed\n"), ("2>&-", 0, "")],
+)
+def test_output_that_was_closed_from_the_start_causes_no_traceback(
+    tmp_path: Path, redirection: str, status: int, shown: str
+) -> None:
+    with PeerServer() as server:
+        prepare(tmp_path, server)
+        run = subprocess.run(
+            ["sh", "-c", f'exec "$@" {redirection}', "sh", *COMMAND, "--json", "--verbose"],
+            cwd=tmp_path,
+            env=ENVIRONMENT,
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+
+    assert run.returncode == status
+    assert run.stderr.endswith(shown)
+    assert "Traceback" not in run.stderr
+
+
 def on_terminal(directory: Path, *arguments: str, columns: int = 100) -> tuple[int, str]:
     """Status and output of a run whose stderr is a terminal."""
     ours, theirs = pty.openpty()

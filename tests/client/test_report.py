@@ -115,6 +115,17 @@ def test_a_reader_of_stdout_that_left_is_told_once(monkeypatch: pytest.MonkeyPat
     report.finish(ExitStatus.NOT_WRITTEN, "x", 0)
 
 
+def test_a_stdout_that_was_closed_from_the_start_is_told_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    report = Report(json_lines=True)
+    monkeypatch.setattr(sys, "stdout", None)
+
+    with pytest.raises(NotWritten, match="standard output is closed"):
+        report.file_done(RESULT)
+    report.finish(ExitStatus.NOT_WRITTEN, "x", 0)
+
+
 def test_messages_that_nobody_reads_stop_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "stderr", Gone())
 

@@ -41,13 +41,13 @@ def test_the_last_failure_is_raised() -> None:
     assert len(waits) == 2
 
 
-def test_success_gives_all_tries_back() -> None:
+def test_an_answer_gives_all_tries_back() -> None:
     waits: list[float] = []
     waiting = backoff(1, waits)
 
     for _ in range(3):
         waiting.failed(ConnectionLost("lost"))
-        waiting.succeeded()
+        waiting.answered()
 
     assert waits == [0.5] * 3
 

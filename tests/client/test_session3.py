@@ -15,6 +15,7 @@ from client.errors import (
     FileRefused,
     FileUnusable,
     RegistrationRefused,
+    ServerHungUp,
     ServerKeepsFailing,
     ServerSilent,
 )
@@ -264,7 +265,7 @@ def test_a_file_that_is_refused_four_times_fails_alone(path: Path) -> None:
     with pytest.raises(FileRefused, match=r"sending 'digits\.txt' failed"):
         send(channel, path)
 
-    assert not FileRefused.breaks_connection
+    assert channel.is_used_up
 
 
 def test_an_answer_that_is_no_receipt_is_not_taken_for_one(path: Path) -> None:
@@ -339,7 +340,17 @@ def test_a_server_that_hangs_up_with_a_general_error_is_heard(path: Path) -> Non
     lines = Lines()
     channel = ScriptedChannel(GeneralError(), cut_after=100)
 
-    with pytest.raises(ConnectionLost, match="cut"):
+    with pytest.raises(ServerHungUp, match="answered with an error and closed the connection"):
+        send(channel, path, lines)
+
+    assert lines == ["general error"]
+
+
+def test_a_server_that_hangs_up_after_a_general_error_has_answered(path: Path) -> None:
+    lines = Lines()
+    channel = ScriptedChannel(GeneralError())
+
+    with pytest.raises(ServerHungUp):
         send(channel, path, lines)
 
     assert lines == ["general error"]
@@ -352,9 +363,10 @@ def test_a_server_that_hangs_up_without_a_reason_is_a_lost_connection(
     lines = Lines()
     channel = ScriptedChannel(*last_words, cut_after=100)
 
-    with pytest.raises(ConnectionLost, match="cut"):
+    with pytest.raises(ConnectionLost, match="cut") as caught:
         send(channel, path, lines)
 
+    assert not isinstance(caught.value, ServerHungUp)
     assert lines == []
 
 
