@@ -25,6 +25,7 @@ _HEAD_BYTES = 4096
 _DESCRIPTORS_PER_CONNECTION = 3
 _DESCRIPTORS_KEPT = 128
 _DRAIN_POLL_SECONDS = 0.05
+_FAREWELL_SECONDS = 2.0
 
 
 @dataclass(slots=True)
@@ -46,37 +47,51 @@ class Connection(socketserver.BaseRequestHandler):
         self.server.attach(self.request, self)
 
     def handle(self) -> None:
-        config = self.server.services.config
-        self.request.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        head, content = bytearray(_HEAD_BYTES), None
-        request_began, received = 0.0, 0
         try:
-            while not self.session.ended and not (self.server.draining and not self.session.busy):
-                if self.session.between_requests:
-                    request_began, received = 0.0, 0
-                elif not request_began:
-                    request_began = time.monotonic()
-                # Large buffers only while content flows: idle connections stay cheap.
-                if self.session.content_wanted <= _HEAD_BYTES:
-                    content = None
-                elif content is None:
-                    content = bytearray(min(RECEIVE_BYTES, self.session.content_wanted))
-                buffer = memoryview(head if content is None else content)
-                self.request.settimeout(self._patience(config, request_began, received))
-                size = self.request.recv_into(buffer)
-                if not size:
-                    break
-                received += size
-                for response in self.session.receive(buffer[:size]):
-                    self.request.settimeout(config.read_seconds)
-                    self.request.sendall(response)
+            self.request.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            self._serve(self.server.services.config)
+            if self.session.ended:
+                self._let_the_answer_arrive()
         except TimeoutError:
             self._log_end("timed out")
         except OSError as error:
             self._log_end(error.strerror or str(error))
 
+    def _serve(self, config: Config) -> None:
+        head, content = bytearray(_HEAD_BYTES), None
+        request_began, received = 0.0, 0
+        while not self.session.ended and not (self.server.draining and not self.session.busy):
+            if self.session.between_requests:
+                request_began, received = 0.0, 0
+            elif not request_began:
+                request_began = time.monotonic()
+            # Large buffers only while content is kept: idle connections stay cheap.
+            if self.session.content_wanted <= _HEAD_BYTES:
+                content = None
+            elif content is None:
+                content = bytearray(min(RECEIVE_BYTES, self.session.content_wanted))
+            buffer = memoryview(head if content is None else content)
+            self.request.settimeout(self._patience(config, request_began, received))
+            size = self.request.recv_into(buffer)
+            if not size:
+                return
+            received += size
+            for response in self.session.receive(buffer[:size]):
+                self.request.settimeout(config.read_seconds)
+                self.request.sendall(response)
+
     def finish(self) -> None:
         self.session.close()
+
+    def _let_the_answer_arrive(self) -> None:
+        """Reads on a little: closing on unread bytes resets the connection, and a reset may
+        overtake the answer that says why."""
+        self.request.shutdown(socket.SHUT_WR)
+        self.request.settimeout(_FAREWELL_SECONDS)
+        passed_over = memoryview(bytearray(16 * _HEAD_BYTES))
+        until = time.monotonic() + _FAREWELL_SECONDS
+        while self.request.recv_into(passed_over) and time.monotonic() < until:
+            pass
 
     def _patience(self, config: Config, request_began: float, received: int) -> float:
         """Seconds that the next bytes may take, `received` bytes after a request began."""

@@ -94,7 +94,7 @@ def serve(config: Config, announce: Callable[[str], None]) -> int:
         if not signals:
             _log.error("no connection can be accepted any more")
         _log.info("stopping: running transfers have %g seconds", config.grace_seconds)
-        asked = len(signals)
+        asked = bool(signals)
         finished = listener.drain(lambda: len(signals) > asked)
         _log.log(
             logging.INFO if finished else logging.WARNING,

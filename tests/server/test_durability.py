@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from server.durability import make_directory, sync_directory
 from server.errors import StorageError
 from server.storage import DirectoryStorage
-from server.durability import make_directory, sync_directory
 from tests.server.on_disk import io_error, watch
 
 CLIENT, UPLOAD, OTHER = b"\x01" * 16, b"\x02" * 16, b"\x03" * 16

@@ -1,0 +1,88 @@
+"""Databases and disks that fail when a test says so."""
+
+import errno
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from server.repository import Client, Repository, RepositoryUnavailable, StoredFile, Usage
+
+
+class FailingRepository(Repository):
+    """A real repository whose next `failures` calls raise instead of being carried out."""
+
+    def __init__(self, real: Repository) -> None:
+        self._real = real
+        self.failures = 0
+
+    def _passable(self) -> Repository:
+        if self.failures:
+            self.failures -= 1
+            raise RepositoryUnavailable("the test switched the database off")
+        return self._real
+
+    def add_client(self, client: Client) -> None:
+        self._passable().add_client(client)
+
+    def find_client(self, client_id: bytes) -> Client | None:
+        return self._passable().find_client(client_id)
+
+    def set_public_key(
+        self, client_id: bytes, public_key: bytes, wrapped_aes_key: bytes, now: int
+    ) -> bool:
+        return self._passable().set_public_key(client_id, public_key, wrapped_aes_key, now)
+
+    def record_reconnect(self, client_id: bytes, wrapped_aes_key: bytes, now: int) -> bool:
+        return self._passable().record_reconnect(client_id, wrapped_aes_key, now)
+
+    def publish_file(self, file: StoredFile) -> bytes | None:
+        return self._passable().publish_file(file)
+
+    def find_file(self, client_id: bytes, name: str) -> StoredFile | None:
+        return self._passable().find_file(client_id, name)
+
+    def clients(self) -> Iterator[Client]:
+        return self._passable().clients()
+
+    def files(self, client_id: bytes) -> Iterator[StoredFile]:
+        return self._passable().files(client_id)
+
+    def usage(self, client_id: bytes) -> Usage:
+        return self._passable().usage(client_id)
+
+    def superseded(self) -> list[tuple[bytes, bytes]]:
+        return self._passable().superseded()
+
+    def forget_superseded(self, upload_id: bytes) -> None:
+        self._passable().forget_superseded(upload_id)
+
+    def close(self) -> None:
+        self._real.close()
+
+
+@contextmanager
+def disk_failing(call: str, *, after: int = 0, times: int = 1) -> Iterator[None]:
+    """Lets `os.write`, `os.fsync` or `os.rename` fail with EIO: `after` calls succeed, then `times`
+    calls fail, then all succeed again. SQLite makes its own system calls and is not affected."""
+    real: Callable[..., Any] = getattr(os, call)
+    calls = 0
+
+    def failing(*arguments: Any, **named: Any) -> Any:  # noqa: ANN401 - any system call
+        nonlocal calls
+        calls += 1
+        if after < calls <= after + times:
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+        return real(*arguments, **named)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, call, failing)
+        yield
+
+
+def listing(directory: Path) -> set[Path]:
+    """Everything below a directory."""
+    return set(directory.rglob("*"))

@@ -1,0 +1,279 @@
+"""`python -m server`: what it answers, its exit status, and never a traceback."""
+
+import dataclasses
+import io
+import logging
+import os
+import re
+import signal
+import socket
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import protocol
+from server import inspection, serving
+from server.__main__ import main
+from server.config import Config
+from server.serving import serve
+from tests.server import commands
+from tests.server.on_disk import OnDisk
+from tests.server.running import settings_for_tests
+
+LOOPBACK = ("--host", "127.0.0.1", "--port", "0")
+
+
+@pytest.fixture(autouse=True)
+def logger() -> Iterator[None]:
+    """The server's logger, as it was afterwards."""
+    logger = logging.getLogger("server")
+    before = logger.handlers[:], logger.level, logger.propagate
+    yield
+    logger.handlers[:], logger.level, logger.propagate = before
+
+
+@pytest.fixture(autouse=True)
+def signals() -> Iterator[None]:
+    """The test runner's own signal handlers, as they were afterwards."""
+    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGPIPE)
+    before = [signal.getsignal(number) for number in numbers]
+    yield
+    for number, handler in zip(numbers, before, strict=True):
+        signal.signal(number, handler)
+
+
+@pytest.fixture(autouse=True)
+def surroundings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An empty working directory and no settings in the environment."""
+    monkeypatch.chdir(tmp_path)
+    for name in list(os.environ):
+        if name.startswith("EFT_"):
+            monkeypatch.delenv(name)
+
+
+def _status(*arguments: str) -> int:
+    """The exit status, however it is reached."""
+    try:
+        return main(arguments)
+    except SystemExit as end:
+        return end.code if isinstance(end.code, int) else -1
+
+
+# Help and misuse
+
+
+def test_help_lists_every_setting_and_command(capsys: pytest.CaptureFixture[str]) -> None:
+    assert _status("--help") == 0
+    words = capsys.readouterr().out.split()
+    expected = {"--" + setting.name.replace("_", "-") for setting in dataclasses.fields(Config)}
+    assert expected | {"--config", "clients", "files"} <= set(words)
+
+
+def test_the_version_is_the_packages(capsys: pytest.CaptureFixture[str]) -> None:
+    assert _status("--version") == 0
+    assert capsys.readouterr().out == f"{protocol.__version__}\n"
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["--no-such-flag"],
+        ["--max-conn", "5"],
+        ["--port"],
+        ["--allow-protocol-3=yes"],
+        ["serve"],
+        ["clients"],
+        ["clients", "remove"],
+        ["files"],
+        ["files", "remove"],
+        ["files", "export"],
+        ["files", "list", "--no-such-flag"],
+    ],
+    ids=" ".join,
+)
+def test_misuse_is_explained_and_ends_with_status_2(
+    arguments: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert _status(*arguments) == 2
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert captured.err.startswith("usage: python -m server")
+
+
+# Unusable settings
+
+
+@pytest.mark.parametrize(
+    ("arguments", "cause"),
+    [
+        (["--port=http"], "--port: 'http' is not a whole number from 0 to 65535"),
+        (["--max-file-bytes=much"], "--max-file-bytes: 'much' is not a size"),
+        (["--config=missing.toml"], "cannot read missing.toml: No such file"),
+        (["--data=/dev/null/data"], "data directory /dev/null/data: Not a directory"),
+        (["--database=postgres://a/b"], "the database URL is not of the form"),
+        (["--database=mysql://a:secret@b/c"], "the database URL contains a password"),
+        (["--database-password-file=missing"], "cannot read missing: No such file"),
+        (["--host=192.0.2.1", "--allow-protocol-3"], "cannot listen on 192.0.2.1 port 0"),
+    ],
+    ids=lambda value: value[0] if isinstance(value, list) else "",
+)
+def test_an_unusable_setting_is_told_in_one_line(
+    arguments: list[str], cause: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert _status(*LOOPBACK, "--log-level=error", *arguments) == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("error: ")
+    assert cause in line
+    assert "secret" not in line
+
+
+def test_an_unusable_variable_is_told_in_one_line(tmp_path: Path) -> None:
+    finished = commands.run(tmp_path, "--port=0", EFT_IDLE_SECONDS="nan")
+    assert (finished.returncode, finished.stdout) == (1, "")
+    assert (
+        finished.stderr == "error: EFT_IDLE_SECONDS: 'nan' is not a number of seconds, 0 or more\n"
+    )
+
+
+def test_a_variable_that_is_not_utf_8_is_told_in_one_line(tmp_path: Path) -> None:
+    finished = commands.run(tmp_path, "--port=0", EFT_LOG_LEVEL=os.fsdecode(b"\xff"))
+    assert finished.returncode == 1
+    assert finished.stderr.splitlines()[1:] == []
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "192.0.2.1", "eft.example.org"])  # noqa: S104
+def test_protocol_3_is_not_served_to_other_machines_unasked(
+    host: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert _status("--host", host, "--port", "0") == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith(f"error: {host} is reachable from other machines")
+    assert "--allow-protocol-3" in line
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_port_that_is_taken_is_told_in_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = str(other.getsockname()[1])
+        assert _status("--log-level=error", "--port", port) == 1
+    assert capsys.readouterr().err == (
+        f"error: cannot listen on 127.0.0.1 port {port}: Address already in use\n"
+    )
+
+
+def test_a_data_directory_in_use_is_told_in_one_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with OnDisk(tmp_path / "eft-data"):
+        assert _status(*LOOPBACK) == 1
+    assert capsys.readouterr().err == (
+        "error: data directory eft-data is in use by another server: stop it or use another one\n"
+    )
+
+
+def test_a_key_file_that_others_may_read_is_told_in_one_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "eft-data").mkdir()
+    (tmp_path / "eft-data" / "server.key").write_bytes(bytes(32))
+    (tmp_path / "eft-data" / "server.key").chmod(0o644)
+    assert _status(*LOOPBACK) == 1
+    assert "is open to others: chmod 600" in capsys.readouterr().err
+
+
+# Serving
+
+
+class _Terminal(io.StringIO):
+    """A standard output whose reader presses Ctrl+C once the server listens."""
+
+    def write(self, text: str) -> int:
+        if text.startswith("listening"):
+            os.kill(os.getpid(), signal.SIGINT)
+        return super().write(text)
+
+
+def test_the_command_serves_until_it_is_interrupted(monkeypatch: pytest.MonkeyPatch) -> None:
+    terminal = _Terminal()
+    monkeypatch.setattr(sys, "stdout", terminal)
+    assert _status(*LOOPBACK) == 0
+    assert re.fullmatch(
+        r"listening on 127\.0\.0\.1 port \d+, files in eft-data\n", terminal.getvalue()
+    )
+
+
+def test_what_was_opened_is_closed_when_the_server_ends(tmp_path: Path) -> None:
+    config = settings_for_tests(tmp_path / "data")
+    for _ in range(2):
+        assert serve(config, lambda _text: os.kill(os.getpid(), signal.SIGTERM)) == 0
+
+
+def test_an_ipv6_address_is_announced_in_brackets(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Not every machine that runs the tests has IPv6, so the listener keeps to 127.0.0.1.
+    listening = serving.listening
+
+    @contextmanager
+    def on_ipv4(config: Config) -> Iterator[Any]:
+        with listening(dataclasses.replace(config, host="127.0.0.1")) as listener:
+            yield listener
+
+    announced: list[str] = []
+
+    def announce(text: str) -> None:
+        announced.append(text)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    monkeypatch.setattr(serving, "listening", on_ipv4)
+    serve(settings_for_tests(tmp_path / "data", host="::1"), announce)
+    assert announced[0].startswith("listening on [::1] port ")
+
+
+# Commands
+
+
+@pytest.fixture
+def kept(tmp_path: Path) -> None:
+    """A file `a` of client `Alice` in the default data directory."""
+    with OnDisk(tmp_path / "eft-data") as server:
+        server.register()
+        server.keep("a", b"content")
+
+
+@pytest.mark.usefixtures("kept")
+@pytest.mark.parametrize(
+    ("arguments", "printed"),
+    [
+        (["clients", "list"], "Alice"),
+        (["clients", "list", "--json"], '"name": "Alice"'),
+        (["files", "list"], "Alice/a"),
+        (["files", "list", "--json", "--client", "Alice"], '"name": "a"'),
+        (["files", "export", "out"], "out/Alice/a"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_a_command_prints_its_answer_and_nothing_else(
+    arguments: list[str], printed: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert _status(*arguments) == 0
+    captured = capsys.readouterr()
+    assert captured.err == ""
+    (line,) = captured.out.splitlines()
+    assert printed in line
+
+
+@pytest.mark.usefixtures("kept")
+def test_an_interrupted_command_ends_like_one_that_a_signal_ended(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def interrupt(_config: Config) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(inspection, "open_existing", interrupt)
+    assert _status("clients", "list") == 130
+    assert capsys.readouterr().err == ""
