@@ -346,3 +346,11 @@ def test_an_interrupt_in_the_middle_ends_the_connection(
     with pytest.raises(KeyboardInterrupt):
         repository._write(interrupted)
     assert driver.connections[0].shutdown.called
+
+
+def test_a_database_that_loses_commits_with_the_power_is_complained_about(
+    driver: Driver, caplog: pytest.LogCaptureFixture
+) -> None:
+    driver.answers["SELECT @@innodb_flush_log_at_trx_commit"] = [(2,)]
+    MySQLRepository(ADDRESS).close()
+    assert "innodb_flush_log_at_trx_commit" in caplog.text
