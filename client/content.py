@@ -17,8 +17,8 @@ from protocol.generations import Generation
 from protocol.messages3 import SendFile
 
 # Two buffers of this size fit a core's cache: measured faster than 128 KiB and 1 MiB.
-PIECE_BYTES = 1 << 18
-_BUFFERS = 4
+PIECE_BYTES = 1 << 20
+_BUFFERS = 8
 _MAX_UINT32 = (1 << 32) - 1
 
 

@@ -7,7 +7,7 @@ from server.errors import Refused
 from server.opening import ContentOpener
 from server.receiving import Upload
 
-RECEIVE_BYTES = 512 * 1024
+RECEIVE_BYTES = 1024 * 1024
 """The largest piece of content that is decrypted and written at once."""
 
 

@@ -152,4 +152,4 @@ def test_an_announcement_of_four_gigabytes_takes_no_memory(tmp_path: Path, gener
         finally:
             tracemalloc.stop()
         assert client.session.content_wanted > 2**31
-        assert peak < 2**20
+        assert peak < 4 * 2**20  # two buffers of 1 MiB, whatever was announced

@@ -209,7 +209,7 @@ def test_an_announced_size_takes_no_memory(tmp_path: Path) -> None:
         finally:
             tracemalloc.stop()
         assert client.session.content_wanted == size
-        assert peak < 2**20
+        assert peak < 4 * 2**20  # two buffers of 1 MiB, whatever was announced
 
 
 def test_a_request_cannot_be_drawn_out(tmp_path: Path) -> None:
