@@ -9,5 +9,9 @@ class ContentTooLarge(ProtocolError):
     """A message announces more file content than the receiver accepts."""
 
 
+class BadSegment(ProtocolError):
+    """A segment of protocol 4 whose size does not fit its place: *bad segment*, not *protocol*."""
+
+
 class UnsafeName(ProtocolError):
     """A client or file name that must not be stored: the sender chooses another one."""

@@ -1,4 +1,4 @@
-"""The fixed headers that open every protocol-3 request and response. Integers are little-endian."""
+"""The fixed headers that open every message of protocols 3 and 4. Integers are little-endian."""
 
 import struct
 from dataclasses import dataclass
@@ -8,6 +8,9 @@ from protocol.errors import ProtocolError
 
 CLIENT_ID_BYTES = 16
 VERSION_3 = 3
+VERSION_4 = 4
+MAX_PAYLOAD_BYTES = 1_048_576 + 1_024
+"""The largest payload of protocol 4: one segment and the fields around it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +33,7 @@ class RequestHeader:
         """Reads exactly 23 bytes; raises `ProtocolError` on another length or version."""
         check_length("request header", data, cls.LAYOUT.size)
         client_id, version, code, payload_size = cls.LAYOUT.unpack(data)
-        _check_version(version)
+        _check_version(version, VERSION_3)
         return cls(client_id, code, payload_size)
 
 
@@ -52,8 +55,34 @@ class ResponseHeader:
         """Reads exactly 7 bytes; raises `ProtocolError` on another length or version."""
         check_length("response header", data, cls.LAYOUT.size)
         version, code, payload_size = cls.LAYOUT.unpack(data)
-        _check_version(version)
+        _check_version(version, VERSION_3)
         return cls(code, payload_size)
+
+
+@dataclass(frozen=True, slots=True)
+class MessageHeader:
+    """Protocol 4, both directions (section 2): version, code (2), request id (4), payload size (4).
+
+    Whether the code may have a payload of this size is the decoder's to know.
+    """
+
+    code: int
+    request_id: int
+    payload_size: int
+
+    LAYOUT: ClassVar[struct.Struct] = struct.Struct("<BHII")
+
+    def pack(self) -> bytes:
+        """The header's 11 bytes; raises `ProtocolError` when a number does not fit its field."""
+        return pack_fields(self.LAYOUT, VERSION_4, self.code, self.request_id, self.payload_size)
+
+    @classmethod
+    def unpack(cls, data: bytes | memoryview) -> Self:
+        """Reads exactly 11 bytes; raises `ProtocolError` on another length or version."""
+        check_length("message header", data, cls.LAYOUT.size)
+        version, code, request_id, payload_size = cls.LAYOUT.unpack(data)
+        _check_version(version, VERSION_4)
+        return cls(code, request_id, payload_size)
 
 
 def pack_fields(layout: struct.Struct, *values: bytes | int) -> bytes:
@@ -64,12 +93,12 @@ def pack_fields(layout: struct.Struct, *values: bytes | int) -> bytes:
         raise ProtocolError(f"a number does not fit its field: {error}") from error
 
 
-def check_length(what: str, data: bytes, expected: int) -> None:
+def check_length(what: str, data: bytes | memoryview, expected: int) -> None:
     """Raises `ProtocolError` unless `data` is `expected` bytes long; `what` names it there."""
     if len(data) != expected:
         raise ProtocolError(f"{what} of {len(data)} bytes where {expected} are expected")
 
 
-def _check_version(version: int) -> None:
-    if version != VERSION_3:
-        raise ProtocolError(f"protocol version {version} where {VERSION_3} is expected")
+def _check_version(version: int, expected: int) -> None:
+    if version != expected:
+        raise ProtocolError(f"protocol version {version} where {expected} is expected")

@@ -5,6 +5,8 @@ import unicodedata
 from protocol.errors import ProtocolError, UnsafeName
 
 NAME_BYTES = 255
+PATH_BYTES = 1024
+"""The longest file name of protocol 4; each of its components has at most `NAME_BYTES`."""
 
 _SEPARATORS = frozenset('/\\:*?"<>|')
 _CONTROL_CATEGORIES = frozenset(("Cc", "Zl", "Zp"))
@@ -68,15 +70,30 @@ def check_file_name(name: str) -> None:
         raise UnsafeName(f"the file name {name!r} is a device's name on Windows")
 
 
-def _check_text(name: str) -> None:
+def check_path(name: str) -> None:
+    """Raises `UnsafeName` unless this is a file name of protocol 4 (section 5.1).
+
+    Such a name is 1 to 1,024 bytes of UTF-8: components between slashes, 1 to 255 bytes each, none
+    of them `.` or `..`, without control characters. It may still hold what one system or another
+    gives a meaning (`\\`, `:`, `CON`): who makes it a path there has to see to that.
+    """
+    _check_text(name, PATH_BYTES)
+    for component in name.split("/"):
+        if component in ("", ".", ".."):
+            raise UnsafeName(f"the name {name!r} has the component {component!r}")
+        if len(component.encode("utf-8")) > NAME_BYTES:
+            raise UnsafeName(f"the name {name!r} has a component of more than {NAME_BYTES} bytes")
+
+
+def _check_text(name: str, most_bytes: int = NAME_BYTES) -> None:
     if not name:
         raise UnsafeName("the name is empty")
     try:
         size = len(name.encode("utf-8"))
     except UnicodeEncodeError as error:
         raise UnsafeName(f"the name {name!r} is not UTF-8") from error
-    if size > NAME_BYTES:
-        raise UnsafeName(f"the name is {size} bytes long, {NAME_BYTES} are allowed")
+    if size > most_bytes:
+        raise UnsafeName(f"the name is {size} bytes long, {most_bytes} are allowed")
     for character in name:
         if (
             unicodedata.category(character) in _CONTROL_CATEGORIES

@@ -1,0 +1,347 @@
+"""The field types of protocol 4, and records: dataclasses laid out as a row of such fields.
+
+A record names its fields as a dataclass does and gives, in the same order, their types on the wire
+in `LAYOUT`; packing, unpacking and limits follow. All errors are `ProtocolError`.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable
+from enum import IntEnum
+from typing import Any, ClassVar, Generic, Self, TypeVar
+
+from protocol.errors import ProtocolError
+
+Buffer = bytes | bytearray | memoryview
+"""Bytes in any form; a memoryview must be of bytes."""
+
+MAX_PLAIN_PAYLOAD_BYTES = 65_536
+"""The largest payload of a message that carries no sealed content (section 2)."""
+MAX_SIZED_BYTES = 65_535
+
+T = TypeVar("T")
+E = TypeVar("E", bound=IntEnum)
+R = TypeVar("R", bound="Record")
+
+
+class Reader:
+    """Takes fields off the front of a payload, without copying it."""
+
+    __slots__ = ("_data",)
+
+    def __init__(self, data: Buffer) -> None:
+        self._data = memoryview(data)
+
+    @property
+    def left(self) -> int:
+        """Bytes not yet taken."""
+        return len(self._data)
+
+    def take(self, size: int) -> memoryview:
+        """A view of the next `size` bytes."""
+        if size > len(self._data):
+            raise ProtocolError(f"{size} bytes where {len(self._data)} are left")
+        taken, self._data = self._data[:size], self._data[size:]
+        return taken
+
+
+class Field(ABC, Generic[T]):
+    """A type on the wire: how its values are written and read, and how many bytes they take."""
+
+    def __init__(self, min_bytes: int, max_bytes: int) -> None:
+        self.min_bytes = min_bytes
+        self.max_bytes = max_bytes
+
+    @abstractmethod
+    def write(self, value: T) -> Buffer:
+        """The value's bytes."""
+
+    @abstractmethod
+    def read(self, reader: Reader) -> T:
+        """The value at the reader's front."""
+
+
+class Number(Field[int]):
+    """A little-endian integer from `least` to `most`, a multiple of `step`."""
+
+    def __init__(
+        self,
+        size: int,
+        *,
+        signed: bool = False,
+        least: int | None = None,
+        most: int | None = None,
+        step: int = 1,
+    ) -> None:
+        super().__init__(size, size)
+        lowest = -(1 << (8 * size - 1)) if signed else 0
+        self._signed = signed
+        self._least = lowest if least is None else least
+        self._most = lowest + (1 << 8 * size) - 1 if most is None else most
+        self._step = step
+
+    def write(self, value: int) -> bytes:
+        self._check(value)
+        return value.to_bytes(self.min_bytes, "little", signed=self._signed)
+
+    def read(self, reader: Reader) -> int:
+        value = int.from_bytes(reader.take(self.min_bytes), "little", signed=self._signed)
+        self._check(value)
+        return value
+
+    def _check(self, value: int) -> None:
+        if not self._least <= value <= self._most:
+            raise ProtocolError(f"{value} is not within {self._least} and {self._most}")
+        if value % self._step:
+            raise ProtocolError(f"{value} is no multiple of {self._step}")
+
+
+U8, U16, U32, U64, I64 = Number(1), Number(2), Number(4), Number(8), Number(8, signed=True)
+
+
+class Enumerated(Field[E]):
+    """A number that stands for one of `members`; any other one is an error."""
+
+    def __init__(self, number: Number, members: Iterable[E]) -> None:
+        super().__init__(number.min_bytes, number.max_bytes)
+        self._number = number
+        self._members = {int(member): member for member in members}
+
+    def write(self, value: E) -> bytes:
+        return self._number.write(self._member(value))
+
+    def read(self, reader: Reader) -> E:
+        return self._member(self._number.read(reader))
+
+    def _member(self, value: int) -> E:
+        member = self._members.get(value)
+        if member is None:
+            raise ProtocolError(f"{value} where one of {sorted(self._members)} is expected")
+        return member
+
+
+class Flag(Field[bool]):
+    """One byte, 0 or 1."""
+
+    _NUMBER = Number(1, most=1)
+
+    def __init__(self) -> None:
+        super().__init__(1, 1)
+
+    def write(self, value: bool) -> bytes:
+        return self._NUMBER.write(value)
+
+    def read(self, reader: Reader) -> bool:
+        return bool(self._NUMBER.read(reader))
+
+
+FLAG = Flag()
+
+
+class Exact(Field[bytes]):
+    """So many bytes: ids, salts, digests."""
+
+    def __init__(self, size: int) -> None:
+        super().__init__(size, size)
+
+    def write(self, value: bytes) -> bytes:
+        if len(value) != self.min_bytes:
+            raise ProtocolError(f"{len(value)} bytes where {self.min_bytes} are expected")
+        return value
+
+    def read(self, reader: Reader) -> bytes:
+        return bytes(reader.take(self.min_bytes))
+
+
+class Blob(Field[bytes]):
+    """A size (u16) and so many bytes, `least` to `most`."""
+
+    def __init__(self, least: int = 0, most: int = MAX_SIZED_BYTES) -> None:
+        super().__init__(U16.min_bytes + least, U16.max_bytes + most)
+        self._size = Number(2, least=least, most=most)
+
+    def write(self, value: bytes) -> bytes:
+        return bytes(self._size.write(len(value))) + value
+
+    def read(self, reader: Reader) -> bytes:
+        return bytes(reader.take(self._size.read(reader)))
+
+
+class Text(Field[str]):
+    """A size (u16) and so many bytes of UTF-8 without NUL, `least` to `most`."""
+
+    def __init__(self, least: int = 0, most: int = MAX_SIZED_BYTES) -> None:
+        self._blob = Blob(least, most)
+        super().__init__(self._blob.min_bytes, self._blob.max_bytes)
+
+    def write(self, value: str) -> bytes:
+        try:
+            return self._blob.write(_without_nul(value).encode("utf-8"))
+        except UnicodeEncodeError as error:
+            raise ProtocolError(f"{value!r} is not UTF-8") from error
+
+    def read(self, reader: Reader) -> str:
+        data = self._blob.read(reader)
+        try:
+            return _without_nul(data.decode("utf-8"))
+        except UnicodeDecodeError as error:
+            raise ProtocolError(f"{data!r} is not UTF-8") from error
+
+
+def _without_nul(text: str) -> str:
+    if "\0" in text:
+        raise ProtocolError(f"{text!r} contains NUL")
+    return text
+
+
+class Rest(Field[Buffer]):
+    """Every byte up to the end, `least` to `most`; neither written nor read with a copy."""
+
+    def write(self, value: Buffer) -> Buffer:
+        self._check(len(value))
+        return value
+
+    def read(self, reader: Reader) -> memoryview:
+        self._check(reader.left)
+        return reader.take(reader.left)
+
+    def _check(self, size: int) -> None:
+        if not self.min_bytes <= size <= self.max_bytes:
+            raise ProtocolError(
+                f"{size} bytes where {self.min_bytes} to {self.max_bytes} are expected"
+            )
+
+
+class Flagged(Field[T | None]):
+    """A flag, and a value that is all zeros where the flag is 0; either may come first."""
+
+    def __init__(self, field: Field[T], *, flag_first: bool) -> None:
+        super().__init__(1 + field.min_bytes, 1 + field.max_bytes)
+        self._field = field
+        self._flag_first = flag_first
+        self._nothing = bytes(field.min_bytes)
+
+    def write(self, value: T | None) -> bytes:
+        flag = FLAG.write(value is not None)
+        data = self._nothing if value is None else self._field.write(value)
+        return b"".join((flag, data) if self._flag_first else (data, flag))
+
+    def read(self, reader: Reader) -> T | None:
+        present = self._flag_first and FLAG.read(reader)
+        data = reader.take(self._field.min_bytes)
+        if not self._flag_first:
+            present = FLAG.read(reader)
+        if present:
+            return self._field.read(Reader(data))
+        if data != self._nothing:
+            raise ProtocolError("a value that is flagged as missing is not zero")
+        return None
+
+
+class Prefixed(Field[T]):
+    """A field behind bytes that are always the same."""
+
+    def __init__(self, prefix: bytes, field: Field[T]) -> None:
+        super().__init__(len(prefix) + field.min_bytes, len(prefix) + field.max_bytes)
+        self._prefix = prefix
+        self._field = field
+
+    def write(self, value: T) -> bytes:
+        return b"".join((self._prefix, self._field.write(value)))
+
+    def read(self, reader: Reader) -> T:
+        found = bytes(reader.take(len(self._prefix)))
+        if found != self._prefix:
+            raise ProtocolError(f"{found!r} where {self._prefix!r} is expected")
+        return self._field.read(reader)
+
+
+class Records(Field[tuple[R, ...]]):
+    """A count (u16, at most `most`) and so many records."""
+
+    def __init__(self, record: type[R], most: int) -> None:
+        super().__init__(U16.min_bytes, U16.max_bytes + most * record.LAYOUT.max_bytes)
+        self._record = record
+        self._count = Number(2, most=most)
+
+    def write(self, value: tuple[R, ...]) -> bytes:
+        return self._count.write(len(value)) + b"".join(record.pack() for record in value)
+
+    def read(self, reader: Reader) -> tuple[R, ...]:
+        return tuple(self._record.read(reader) for _ in range(self._count.read(reader)))
+
+
+class Layout:
+    """The fields of a record in their order; `max_bytes` caps what they add up to."""
+
+    __slots__ = ("fields", "max_bytes", "min_bytes")
+
+    def __init__(self, *fields: Field[Any], max_bytes: int = MAX_PLAIN_PAYLOAD_BYTES) -> None:
+        self.fields = fields
+        self.min_bytes = sum(field.min_bytes for field in fields)
+        self.max_bytes = min(max_bytes, sum(field.max_bytes for field in fields))
+
+    def check_size(self, what: str, size: int) -> None:
+        """Raises `ProtocolError` on a size in bytes that no values of these fields have."""
+        if not self.min_bytes <= size <= self.max_bytes:
+            raise ProtocolError(
+                f"{what} of {size} bytes where {self.min_bytes} to {self.max_bytes} are expected"
+            )
+
+
+class Record:
+    """The base of everything that protocol 4 lays out in bytes.
+
+    `pack` and `unpack` refuse the same things, so that what was packed is always accepted.
+    """
+
+    __slots__ = ()
+
+    LAYOUT: ClassVar[Layout]
+    __match_args__: ClassVar[tuple[str, ...]] = ()
+
+    def check(self) -> None:
+        """Raises `ProtocolError` where fields that are right each for itself contradict."""
+
+    def parts(self) -> list[Buffer]:
+        """The bytes of each field in its order; sealed content as it is, without a copy."""
+        self.check()
+        parts: list[Buffer] = []
+        for name, field in zip(self.__match_args__, self.LAYOUT.fields, strict=True):
+            try:
+                parts.append(field.write(getattr(self, name)))
+            except ProtocolError as error:
+                raise _within(type(self), name, error) from error
+        self.LAYOUT.check_size(type(self).__name__, sum(map(len, parts)))
+        return parts
+
+    def pack(self) -> bytes:
+        """The record's bytes, without a message header."""
+        return b"".join(self.parts())
+
+    @classmethod
+    def read(cls, reader: Reader) -> Self:
+        """The record at the reader's front."""
+        values = []
+        for name, field in zip(cls.__match_args__, cls.LAYOUT.fields, strict=True):
+            try:
+                values.append(field.read(reader))
+            except ProtocolError as error:
+                raise _within(cls, name, error) from error
+        make: Callable[..., Self] = cls
+        record = make(*values)
+        record.check()
+        return record
+
+    @classmethod
+    def unpack(cls, data: Buffer) -> Self:
+        """The record that is exactly `data`; sealed content becomes a view of it, not a copy."""
+        cls.LAYOUT.check_size(cls.__name__, len(data))
+        reader = Reader(data)
+        record = cls.read(reader)
+        if reader.left:
+            raise ProtocolError(f"{cls.__name__} is followed by {reader.left} bytes too many")
+        return record
+
+
+def _within(record: type[Record], name: str, error: ProtocolError) -> ProtocolError:
+    return ProtocolError(f"{record.__name__}.{name}: {error}")
