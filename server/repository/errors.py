@@ -15,6 +15,11 @@ class SchemaTooNew(RepositoryError):
     """A newer server has migrated this database: run that version or restore a backup."""
 
 
+class TokenRefused(RepositoryError):
+    """The token is unknown, used up, expired or for another name, and which of them nobody is
+    told: the client asks the operator for another."""
+
+
 class NameTaken(RepositoryError):
     """A client of this name is registered: the client chooses another name."""
 

@@ -1,59 +1,44 @@
-"""What the server remembers of clients and files, whichever database keeps it."""
+"""What every repository can do, whichever database keeps it."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
 
-
-@dataclass(frozen=True, slots=True)
-class Client:
-    """A registered client. `public_key` is DER as the client sent it, None until it has;
-    `wrapped_aes_key` is the newest AES key under the server's key file (RFC 3394);
-    times are whole seconds since 1970 UTC."""
-
-    id: bytes
-    name: str
-    registered_at: int
-    last_seen: int
-    public_key: bytes | None = None
-    wrapped_aes_key: bytes | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class StoredFile:
-    """A verified file. `upload_id` is 16 bytes chosen by the server and names the object that holds
-    the bytes; `size` is in bytes; `cksum` is the POSIX checksum; `received_at` is in whole seconds
-    since 1970 UTC."""
-
-    client_id: bytes
-    name: str
-    upload_id: bytes
-    size: int
-    cksum: int
-    received_at: int
-
-
-@dataclass(frozen=True, slots=True)
-class Usage:
-    """What one client's verified files add up to; `size` is in bytes."""
-
-    files: int
-    size: int
+from server.repository.records import (
+    Client,
+    Publication,
+    Published,
+    Renamed,
+    StoredFile,
+    Token,
+    Upload,
+    Usage,
+)
 
 
 class Repository(ABC):
-    """Clients and files. Every method is one transaction, durable when it returns, and may be
-    called from any thread; each raises `RepositoryError` when the database cannot answer."""
+    """Clients, tokens, files and uploads. Every method is one transaction unless it says otherwise,
+    durable when it returns, and may be called from any thread; each raises `RepositoryError` when
+    the database cannot answer. A commit whose outcome is unknown is repeated by the method itself,
+    which then tells what the first attempt would have told."""
+
+    # Clients
 
     @abstractmethod
-    def add_client(self, client: Client) -> None:
-        """Registers a client that has no key yet.
+    def add_client(self, client: Client, token_digest: bytes | None = None) -> None:
+        """Registers a client, with its public key or without. A token, given as SHA-256 (32 bytes),
+        is used up in the same transaction; it has to be valid at `client.registered_at`.
 
-        Raises `NameTaken` when a client of that name exists (names differ by any byte)."""
+        Raises `TokenRefused` when the token is not good for this client, then `NameTaken` when a
+        client of that name exists (names differ by any byte), which leaves the token unused.
+        Adding the same client again, id and name, succeeds."""
 
     @abstractmethod
     def find_client(self, client_id: bytes) -> Client | None:
         """The client with this 16-byte id."""
+
+    @abstractmethod
+    def find_client_by_name(self, name: str) -> Client | None:
+        """The client of exactly this name."""
 
     @abstractmethod
     def set_public_key(
@@ -65,29 +50,113 @@ class Repository(ABC):
         key: a key is set once per registration. The same key again is accepted."""
 
     @abstractmethod
-    def record_reconnect(self, client_id: bytes, wrapped_aes_key: bytes, now: int) -> bool:
-        """Stores a client's newest AES key and the time it was seen; False when it is unknown."""
+    def record_reconnect(self, client_id: bytes, wrapped_aes_key: bytes | None, now: int) -> bool:
+        """Stores a client's newest AES key, None with protocol 4, and the time it was seen; False
+        when the client is unknown."""
+
+    @abstractmethod
+    def set_disabled(self, client_id: bytes, disabled: bool) -> bool:
+        """Shuts a client out or lets it in again; False when it is unknown."""
+
+    @abstractmethod
+    def remove_client(self, client_id: bytes) -> list[bytes] | None:
+        """Removes a client, its files and its uploads.
+
+        Returns the ids of the objects of its files and of its pending uploads, all of which are
+        remembered as superseded; None when the client is unknown."""
+
+    @abstractmethod
+    def clients(self) -> Iterator[Client]:
+        """All clients by name, read in batches, without a transaction held between them."""
+
+    # Tokens
+
+    @abstractmethod
+    def add_token(self, token: Token) -> None:
+        """Stores a token; the same one again is accepted."""
+
+    @abstractmethod
+    def tokens(self) -> list[Token]:
+        """The tokens that are not used up, also expired ones, the oldest first."""
+
+    @abstractmethod
+    def remove_token(self, digest: bytes) -> bool:
+        """Revokes the token with this SHA-256; False when there is none."""
+
+    # Uploads
+
+    @abstractmethod
+    def begin_upload(self, upload: Upload) -> Upload:
+        """Remembers a pending upload. Returns what is remembered afterwards: this upload, or the
+        one, pending or complete, that its client began under this upload id before.
+
+        Raises `UnknownClient` when the client does not exist."""
+
+    @abstractmethod
+    def find_upload(self, client_id: bytes, upload_id: bytes) -> Upload | None:
+        """The upload that this client began or completed under this id."""
+
+    @abstractmethod
+    def drop_upload(self, client_id: bytes, upload_id: bytes) -> bool:
+        """Forgets a pending upload, whose staged bytes the caller removes; False when there is none
+        of this id that is pending. An attempt at it is ended first: the repository cannot tell
+        a dropped upload from one that never needed `begin_upload`, and would publish it."""
+
+    @abstractmethod
+    def pending_uploads(self) -> Iterator[Upload]:
+        """All pending uploads, read in batches like `clients`."""
+
+    @abstractmethod
+    def pending_of(self, client_id: bytes) -> Usage:
+        """Number and announced size of a client's pending uploads; an unknown size counts as 0."""
+
+    @abstractmethod
+    def forget_uploads(self, before: int) -> list[Upload]:
+        """Forgets uploads completed before this time, in several transactions, and pending ones
+        begun before it, in one. Returns the pending ones, whose staged bytes the caller removes;
+        as with `drop_upload` none of them may be under way."""
+
+    # Files
+
+    @abstractmethod
+    def publish(self, publications: Sequence[Publication]) -> list[Published]:
+        """Makes files visible under their names, in the order given, all in one transaction.
+
+        A replaced object is remembered as superseded and an upload becomes complete with its
+        receipt in that transaction; one that its policy refuses changes nothing, but its pending
+        upload is forgotten. Publishing an object again changes nothing.
+        Raises `UnknownClient` when a client does not exist; whatever is raised, nothing of the
+        batch is published."""
 
     @abstractmethod
     def publish_file(self, file: StoredFile) -> bytes | None:
-        """Makes the file visible under its name, in place of an older one of that client and name.
+        """Publishes one file of protocol 3 in place of any other, as `publish` does.
 
-        Returns the upload id that it replaced, which is remembered as superseded in the same
-        transaction, or None. Publishing the same upload id again changes nothing, so a commit whose
-        outcome is unknown is repeated.
-        Raises `UnknownClient` when the client does not exist."""
+        Returns the object that is to be removed, or None."""
 
     @abstractmethod
     def find_file(self, client_id: bytes, name: str) -> StoredFile | None:
         """The verified file that this client stored under this name."""
 
     @abstractmethod
-    def clients(self) -> Iterator[Client]:
-        """All clients by name, read in batches, without a transaction held between them."""
+    def list_files(self, client_id: bytes, prefix: str, after: str, limit: int) -> list[StoredFile]:
+        """The client's first `limit` verified files whose names begin with `prefix` and come behind
+        `after`, by the bytes of their names; empty texts set no bound."""
 
     @abstractmethod
     def files(self, client_id: bytes) -> Iterator[StoredFile]:
         """A client's verified files by name, read in batches like `clients`."""
+
+    @abstractmethod
+    def remove_file(self, client_id: bytes, name: str) -> bytes | None:
+        """Takes a file away from its name and remembers its object as superseded.
+
+        Returns the object's id; None when there is no file of this name."""
+
+    @abstractmethod
+    def rename_file(self, client_id: bytes, old: str, new: str, *, replace: bool) -> Renamed:
+        """Gives a file another name; with `replace` in place of a file that has it, whose object is
+        remembered as superseded. A file may be renamed to the name that it has."""
 
     @abstractmethod
     def usage(self, client_id: bytes) -> Usage:
@@ -95,11 +164,13 @@ class Repository(ABC):
 
     @abstractmethod
     def superseded(self) -> list[tuple[bytes, bytes]]:
-        """(client id, upload id) of replaced objects whose bytes may still be on disk."""
+        """(client id, object id) of objects that no name leads to any more and whose bytes may
+        still be on disk; the client may have been removed."""
 
     @abstractmethod
-    def forget_superseded(self, upload_id: bytes) -> None:
-        """Ends the memory of a replaced object once its bytes are gone; unknown ids are ignored."""
+    def forget_superseded(self, object_id: bytes) -> None:
+        """Ends the memory of a superseded object once its bytes are gone; unknown ids are
+        ignored."""
 
     @abstractmethod
     def close(self) -> None:

@@ -14,22 +14,32 @@ from server.repository.errors import RepositoryUnavailable
 from server.repository.migrations import migrate
 from server.repository.mysql_connections import MOST_CONNECTIONS, Address, Pool, Session
 from server.repository.mysql_failures import Failure, failure, translated
-from server.repository.statements import Dialect, SqlRepository, T, Work
+from server.repository.statements import SqlRepository
+from server.repository.transactions import Dialect, T, Work
 
 _log = logging.getLogger(__name__)
 
 _DIALECT = Dialect(
     types={
         "id": "BINARY(16)",
+        "digest": "BINARY(32)",
         "name": "VARBINARY(255)",
+        "file_name": "VARBINARY(1024)",
         "key": "BLOB",
         "path": "VARCHAR(255)",
         "table": "ENGINE = InnoDB DEFAULT CHARSET = utf8mb4 COLLATE = utf8mb4_bin",
     },
-    lock_client="SELECT id FROM clients WHERE id = ? FOR UPDATE",
+    # Rows are locked in the order of the index that finds them, and that of names would do, too.
+    lock_clients=(
+        "SELECT id FROM clients FORCE INDEX (PRIMARY) WHERE id IN (?, ...) ORDER BY id FOR UPDATE"
+    ),
     table_exists=(
         "SELECT COUNT(*) FROM information_schema.tables "
         "WHERE table_schema = DATABASE() AND table_name = ?"
+    ),
+    column_exists=(
+        "SELECT COUNT(*) FROM information_schema.columns "
+        "WHERE table_schema = DATABASE() AND table_name = ? AND column_name = ?"
     ),
 )
 
@@ -52,7 +62,7 @@ class Patience:
 
 
 class MySQLRepository(SqlRepository):
-    """Clients and files in the database at `address`, which exists; its tables are made or
+    """A repository in the database at `address`, which exists; its tables are made or
     migrated when the repository opens.
 
     At most `connections` transactions run at once; another waits `wait_seconds` for its turn, then

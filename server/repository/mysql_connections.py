@@ -6,7 +6,7 @@ it also reconnects silently, and a session that is not encrypted would go unseen
 """
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from ipaddress import ip_address
@@ -17,7 +17,13 @@ from mysql.connector.constants import ClientFlag
 
 from server.repository.errors import RepositoryError, RepositoryUnavailable
 from server.repository.mysql_failures import DUPLICATE_KEY, Failure, driver_calls, failure
-from server.repository.statements import DuplicateRow, Row, Transaction
+from server.repository.transactions import (
+    BATCH_ROWS,
+    DuplicateRow,
+    Parameter,
+    Row,
+    Transaction,
+)
 
 MOST_CONNECTIONS = 32
 
@@ -81,23 +87,25 @@ class Session(Transaction):
                 "unless the connection stays on this machine"
             )
 
-    def rows(self, sql: str, *parameters: bytes | str | int | None) -> list[Row]:
+    def rows(self, sql: str, *parameters: Parameter) -> list[Row]:
         self._execute(sql, parameters)
         with driver_calls():
             rows: list[Row] = self._cursor.fetchall()
         return rows
 
-    def change(self, sql: str, *parameters: bytes | str | int | None) -> int:
-        try:
+    def change(self, sql: str, *parameters: Parameter) -> int:
+        with _duplicates_told():
             self._execute(sql, parameters)
-        except mysql.connector.Error as error:
-            if error.errno in DUPLICATE_KEY:
-                raise DuplicateRow(str(error.msg)) from error
-            raise
         count: int = self._cursor.rowcount
         return count
 
-    def _execute(self, sql: str, parameters: tuple[bytes | str | int | None, ...]) -> None:
+    def insert(self, sql: str, rows: Sequence[tuple[Parameter, ...]]) -> None:
+        # The driver makes one statement of them, whose size the server limits (max_allowed_packet).
+        for start in range(0, len(rows), BATCH_ROWS):
+            with _duplicates_told(), driver_calls():
+                self._cursor.executemany(sql.replace("?", "%s"), rows[start : start + BATCH_ROWS])
+
+    def _execute(self, sql: str, parameters: tuple[Parameter, ...]) -> None:
         with driver_calls():
             self._cursor.execute(sql.replace("?", "%s"), parameters)
 
@@ -189,6 +197,16 @@ class Pool:
         with self._lock:
             self._closed = True
         self.drop_idle()
+
+
+@contextmanager
+def _duplicates_told() -> Iterator[None]:
+    try:
+        yield
+    except mysql.connector.Error as error:
+        if error.errno in DUPLICATE_KEY:
+            raise DuplicateRow(str(error.msg)) from error
+        raise
 
 
 def _arguments(address: Address) -> dict[str, Any]:

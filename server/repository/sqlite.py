@@ -4,25 +4,38 @@ import contextlib
 import os
 import sqlite3
 import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 from server.durability import make_directory, sync_directory
 from server.repository.errors import RepositoryError, RepositoryUnavailable
 from server.repository.migrations import migrate
-from server.repository.statements import (
+from server.repository.statements import SqlRepository
+from server.repository.transactions import (
     Dialect,
     DuplicateRow,
+    Parameter,
     Row,
-    SqlRepository,
     T,
     Transaction,
     Work,
 )
 
 _DIALECT = Dialect(
-    types={"id": "BLOB", "name": "BLOB", "key": "BLOB", "path": "TEXT", "table": "WITHOUT ROWID"},
-    lock_client="SELECT id FROM clients WHERE id = ?",  # BEGIN IMMEDIATE has locked everything
+    types={
+        "id": "BLOB",
+        "digest": "BLOB",
+        "name": "BLOB",
+        "file_name": "BLOB",
+        "key": "BLOB",
+        "path": "TEXT",
+        "table": "WITHOUT ROWID",
+    },
+    # BEGIN IMMEDIATE has locked everything.
+    lock_clients="SELECT id FROM clients WHERE id IN (?, ...)",
     table_exists="SELECT COUNT(*) FROM sqlite_master WHERE type = 'table' AND name = ?",
+    column_exists="SELECT COUNT(*) FROM pragma_table_info(?) WHERE name = ?",
 )
 
 _UNAVAILABLE = frozenset(
@@ -40,7 +53,7 @@ _DUPLICATE = frozenset({sqlite3.SQLITE_CONSTRAINT_PRIMARYKEY, sqlite3.SQLITE_CON
 
 
 class SqliteRepository(SqlRepository):
-    """Clients and files in the SQLite file at `path`, which is made if missing, for its owner only.
+    """A repository in the SQLite file at `path`, which is made if missing, for its owner only.
 
     Other processes may use the file at the same time; each waits up to `busy_seconds` for the
     others, then `RepositoryUnavailable` is raised."""
@@ -114,16 +127,26 @@ class _SqliteTransaction(Transaction):
     def __init__(self, connection: sqlite3.Connection) -> None:
         self._connection = connection
 
-    def rows(self, sql: str, *parameters: bytes | str | int | None) -> list[Row]:
+    def rows(self, sql: str, *parameters: Parameter) -> list[Row]:
         return self._connection.execute(sql, parameters).fetchall()
 
-    def change(self, sql: str, *parameters: bytes | str | int | None) -> int:
-        try:
+    def change(self, sql: str, *parameters: Parameter) -> int:
+        with _duplicates_told():
             return self._connection.execute(sql, parameters).rowcount
-        except sqlite3.IntegrityError as error:
-            if error.sqlite_errorcode in _DUPLICATE:
-                raise DuplicateRow(str(error)) from error
-            raise
+
+    def insert(self, sql: str, rows: Sequence[tuple[Parameter, ...]]) -> None:
+        with _duplicates_told():
+            self._connection.executemany(sql, rows)
+
+
+@contextmanager
+def _duplicates_told() -> Iterator[None]:
+    try:
+        yield
+    except sqlite3.IntegrityError as error:
+        if error.sqlite_errorcode in _DUPLICATE:
+            raise DuplicateRow(str(error)) from error
+        raise
 
 
 def _make_private(path: Path) -> None:

@@ -34,6 +34,7 @@ class Driver:
         cursor = connection.cursor.return_value
         cursor.rowcount = 1
         cursor.execute.side_effect = lambda sql, given: self._execute(cursor, sql, given)
+        cursor.executemany.side_effect = lambda sql, rows: self._execute(cursor, sql, rows[0])
         connection.commit.side_effect = self._commit
         self.arguments.append(arguments)
         self.connections.append(connection)

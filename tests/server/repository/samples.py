@@ -1,8 +1,17 @@
-"""Clients and files for the tests, each with ids of its own."""
+"""Clients, files and uploads for the tests, each with ids of its own."""
 
 import os
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar
 
-from server.repository import Client, StoredFile
+from protocol.messages4 import Policy
+from server.repository import Client, Publication, StoredFile, Upload
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+MODIFIED = 1_600_000_000_123_456_789
 
 
 def client(
@@ -27,12 +36,86 @@ def stored_file(
     cksum: int = 0xDEADBEEF,
     received_at: int = 1_700_000_002,
 ) -> StoredFile:
-    """An upload that has not been published yet."""
+    """A file of protocol 3 that has not been published yet."""
     return StoredFile(
         client_id=owner.id,
         name=name,
-        upload_id=os.urandom(16),
+        object_id=os.urandom(16),
         size=size,
         cksum=cksum,
         received_at=received_at,
     )
+
+
+def content4(
+    owner: Client,
+    name: str = "report.txt",
+    *,
+    size: int = 1234,
+    modified: int = MODIFIED,
+    received_at: int = 1_700_000_002,
+) -> StoredFile:
+    """A file of protocol 4 that has not been published yet."""
+    return StoredFile(
+        client_id=owner.id,
+        name=name,
+        object_id=os.urandom(16),
+        size=size,
+        cksum=None,
+        received_at=received_at,
+        sha256=os.urandom(32),
+        modified=modified,
+        mode=0o640,
+    )
+
+
+def publication(
+    file: StoredFile, policy: Policy = Policy.ALWAYS, *, upload_id: bytes | None = None
+) -> Publication:
+    """A small file of protocol 4, with an upload id and a receipt of its own."""
+    return Publication(file, upload_id or os.urandom(16), policy, b"receipt " + os.urandom(8))
+
+
+def upload(
+    owner: Client,
+    name: str = "report.txt",
+    *,
+    size: int | None = 5000,
+    begun_at: int = 1_700_000_001,
+) -> Upload:
+    """An upload that has not been begun yet."""
+    return Upload(
+        client_id=owner.id,
+        upload_id=os.urandom(16),
+        object_id=os.urandom(16),
+        name=name,
+        size=size,
+        modified=MODIFIED,
+        mode=0o640,
+        policy=Policy.ALWAYS,
+        begun_at=begun_at,
+    )
+
+
+def completion(
+    begun: Upload, *, received_at: int = 1_700_000_002, policy: Policy = Policy.ALWAYS
+) -> Publication:
+    """The end of an upload that was begun."""
+    file = StoredFile(
+        client_id=begun.client_id,
+        name=begun.name,
+        object_id=begun.object_id,
+        size=begun.size or 77,
+        cksum=None,
+        received_at=received_at,
+        sha256=os.urandom(32),
+        modified=begun.modified,
+        mode=begun.mode,
+    )
+    return Publication(file, begun.upload_id, policy, b"receipt " + os.urandom(8))
+
+
+def at_once(task: Callable[[T], R], subjects: Sequence[T]) -> list[R]:
+    """The task's results for all subjects, each in a thread of its own."""
+    with ThreadPoolExecutor(len(subjects)) as threads:
+        return list(threads.map(task, subjects))

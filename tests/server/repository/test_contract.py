@@ -1,10 +1,8 @@
-"""What every repository promises, on SQLite and on MariaDB."""
+"""What every repository promises about clients, keys and files, on SQLite and on MariaDB."""
 
 import os
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from typing import Any, TypeVar
+from typing import Any
 
 import pytest
 
@@ -15,13 +13,10 @@ from server.repository import (
     RepositoryError,
     UnknownClient,
     Usage,
-    statements,
+    transactions,
 )
 from tests.server.repository.conftest import Open
-from tests.server.repository.samples import client, stored_file
-
-T = TypeVar("T")
-R = TypeVar("R")
+from tests.server.repository.samples import at_once, client, stored_file
 
 KEY = bytes(range(256)) + b"\\'\"\0\n%s?;"
 AES = os.urandom(40)
@@ -105,7 +100,7 @@ class TestClients:
     def test_clients_of_several_batches_all_come_once(
         self, repository: Repository, monkeypatch: pytest.MonkeyPatch, count: int
     ) -> None:
-        monkeypatch.setattr(statements, "BATCH_ROWS", 3)
+        monkeypatch.setattr(transactions, "BATCH_ROWS", 3)
         names = [f"client {number}" for number in range(count)]
         for name in names:
             repository.add_client(client(name))
@@ -114,7 +109,7 @@ class TestClients:
     def test_a_reader_between_two_batches_does_not_hold_up_a_writer(
         self, repository: Repository, alice: Client, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(statements, "BATCH_ROWS", 1)
+        monkeypatch.setattr(transactions, "BATCH_ROWS", 1)
         reading = repository.clients()
         next(reading)
         repository.add_client(client("Bob"))
@@ -167,6 +162,12 @@ class TestKeys:
         repository.record_reconnect(alice.id, AES, 43)
         assert repository.record_reconnect(alice.id, AES, 43)
 
+    def test_a_reconnect_without_an_aes_key_stores_the_time(
+        self, repository: Repository, alice: Client
+    ) -> None:
+        assert repository.record_reconnect(alice.id, None, 43)
+        assert repository.find_client(alice.id) == replace(alice, last_seen=43)
+
     def test_a_reconnect_of_an_unknown_client_is_refused(self, repository: Repository) -> None:
         assert not repository.record_reconnect(os.urandom(16), AES, 43)
 
@@ -178,7 +179,8 @@ class TestFiles:
             {},
             {"size": 2**63 - 1, "cksum": 2**32 - 1, "received_at": 2**40},
             {"size": 0, "cksum": 0},
-            {"name": "n" * 255},
+            {"name": "n" * 1024},
+            {"name": "folder/" * 100 + "ä"},
             {"name": "caf\udce9 \\ ' %s ? \n"},
         ],
     )
@@ -188,6 +190,13 @@ class TestFiles:
         file = stored_file(alice, **changes)
         repository.publish_file(file)
         assert repository.find_file(alice.id, file.name) == file
+
+    def test_a_name_of_1025_bytes_is_refused_and_not_shortened(
+        self, repository: Repository, alice: Client
+    ) -> None:
+        with pytest.raises(RepositoryError):
+            repository.publish_file(stored_file(alice, "ä" * 512 + "z"))
+        assert list(repository.files(alice.id)) == []
 
     def test_a_name_in_other_capitals_finds_nothing(
         self, repository: Repository, alice: Client
@@ -226,7 +235,7 @@ class TestFiles:
         with pytest.raises(RepositoryError):
             repository.publish_file(stored_file(alice, size=2**63))
 
-    def test_an_upload_id_in_use_by_another_name_is_refused_and_changes_nothing(
+    def test_an_object_in_use_by_another_name_is_refused_and_changes_nothing(
         self, repository: Repository, alice: Client
     ) -> None:
         first, second = stored_file(alice, "first"), stored_file(alice, "second")
@@ -239,7 +248,7 @@ class TestFiles:
     def test_files_come_by_name_over_several_batches(
         self, repository: Repository, alice: Client, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(statements, "BATCH_ROWS", 3)
+        monkeypatch.setattr(transactions, "BATCH_ROWS", 3)
         files = [stored_file(alice, f"file {number}") for number in range(7)]
         for file in reversed(files):
             repository.publish_file(file)
@@ -275,7 +284,7 @@ class TestSuperseded:
     def test_publishing_tells_what_it_replaced(self, repository: Repository, alice: Client) -> None:
         older = stored_file(alice)
         assert repository.publish_file(older) is None
-        assert repository.publish_file(stored_file(alice)) == older.upload_id
+        assert repository.publish_file(stored_file(alice)) == older.object_id
 
     def test_a_replaced_upload_is_remembered_until_forgotten(
         self, repository: Repository, alice: Client
@@ -283,8 +292,8 @@ class TestSuperseded:
         older = stored_file(alice)
         repository.publish_file(older)
         repository.publish_file(stored_file(alice))
-        assert repository.superseded() == [(alice.id, older.upload_id)]
-        repository.forget_superseded(older.upload_id)
+        assert repository.superseded() == [(alice.id, older.object_id)]
+        repository.forget_superseded(older.object_id)
         assert repository.superseded() == []
 
     def test_forgetting_an_unknown_upload_is_ignored(self, repository: Repository) -> None:
@@ -306,13 +315,13 @@ class TestSuperseded:
         for file in (older, newer, older):
             repository.publish_file(file)
         assert repository.find_file(alice.id, newer.name) == newer
-        assert repository.superseded() == [(alice.id, older.upload_id)]
+        assert repository.superseded() == [(alice.id, older.object_id)]
 
 
 class TestManyAtOnce:
     def test_of_many_who_register_one_name_exactly_one_wins(self, repository: Repository) -> None:
         rivals = [client("Alice") for _ in range(8)]
-        won = _at_once(lambda rival: _accepted(repository, rival), rivals)
+        won = at_once(lambda rival: _accepted(repository, rival), rivals)
         assert won.count(True) == 1
         assert list(repository.clients()) == [rivals[won.index(True)]]
 
@@ -320,23 +329,23 @@ class TestManyAtOnce:
         self, repository: Repository, open_another: Open
     ) -> None:
         pairs = [(repository, client("Alice")), (open_another(), client("Alice"))]
-        assert sorted(_at_once(lambda pair: _accepted(*pair), pairs)) == [False, True]
+        assert sorted(at_once(lambda pair: _accepted(*pair), pairs)) == [False, True]
 
     def test_of_many_uploads_under_one_name_one_is_visible_and_all_others_superseded(
         self, repository: Repository, alice: Client
     ) -> None:
         rivals = [stored_file(alice) for _ in range(12)]
-        _at_once(repository.publish_file, rivals)
-        visible = [file.upload_id for file in repository.files(alice.id)]
-        superseded = [upload_id for _, upload_id in repository.superseded()]
+        at_once(repository.publish_file, rivals)
+        visible = [file.object_id for file in repository.files(alice.id)]
+        superseded = [object_id for _, object_id in repository.superseded()]
         assert len(visible) == 1
-        assert sorted(visible + superseded) == sorted(file.upload_id for file in rivals)
+        assert sorted(visible + superseded) == sorted(file.object_id for file in rivals)
 
     def test_one_upload_published_by_many_at_once_is_published_once(
         self, repository: Repository, alice: Client
     ) -> None:
         file = stored_file(alice)
-        _at_once(repository.publish_file, [file] * 8)
+        at_once(repository.publish_file, [file] * 8)
         assert list(repository.files(alice.id)) == [file]
         assert repository.superseded() == []
 
@@ -348,7 +357,7 @@ class TestManyAtOnce:
             repository.set_public_key(newcomer.id, KEY, AES, 42)
             repository.publish_file(stored_file(newcomer))
 
-        _at_once(arrive, newcomers)
+        at_once(arrive, newcomers)
         usages = [repository.usage(newcomer.id).files for newcomer in newcomers]
         assert usages == [1] * len(newcomers)
 
@@ -373,8 +382,3 @@ def _accepted(repository: Repository, newcomer: Client) -> bool:
     except NameTaken:
         return False
     return True
-
-
-def _at_once(task: Callable[[T], R], subjects: list[T]) -> list[R]:
-    with ThreadPoolExecutor(len(subjects)) as threads:
-        return list(threads.map(task, subjects))

@@ -85,7 +85,7 @@ def test_the_path_name_of_a_file_is_its_client_and_its_upload(
     file = stored_file(alice)
     repository.publish_file(file)
     assert _rows(repository, "SELECT path_name, verified FROM files") == [
-        (f"{alice.id.hex()}/{file.upload_id.hex()}", 1)
+        (f"{alice.id.hex()}/{file.object_id.hex()}", 1)
     ]
 
 
@@ -106,7 +106,7 @@ def test_a_row_that_is_not_verified_is_replaced_and_its_upload_superseded(
     _change(repository, "UPDATE files SET verified = 0")
     repository.publish_file(newer)
     assert repository.find_file(alice.id, newer.name) == newer
-    assert repository.superseded() == [(alice.id, older.upload_id)]
+    assert repository.superseded() == [(alice.id, older.object_id)]
 
 
 def test_a_client_with_files_cannot_be_deleted_under_them(

@@ -10,7 +10,7 @@ import pytest
 from server.repository import RepositoryError, RepositoryUnavailable, open_repository
 from server.repository.mysql import MySQLRepository
 from server.repository.mysql_connections import Address, Session
-from server.repository.statements import Row
+from server.repository.transactions import Row
 from tests.mariadb import PASSWORD, MariaDB, make_certificate
 from tests.server.repository.conftest import OpenAt
 from tests.server.repository.samples import client, stored_file

@@ -24,10 +24,12 @@ from server.repository import NameTaken, RepositoryError, RepositoryUnavailable
 from server.repository.mysql import MySQLRepository, Patience
 from server.repository.mysql_connections import Address
 from tests.server.repository.played_driver import Driver
-from tests.server.repository.samples import client, stored_file
+from tests.server.repository.samples import client, content4, publication, stored_file
 
 ADDRESS = Address("localhost", 3306, "eft", "eft", password="hunter2")
 QUICK = Patience(conflicts=3, outage_seconds=5.0, first_pause=0.0, longest_pause=0.0)
+
+LOCK = "SELECT id FROM clients FORCE INDEX (PRIMARY)"
 
 DEADLOCK = InternalError(errno=1213, msg="Deadlock found")
 LOST = OperationalError(errno=2013)
@@ -82,15 +84,16 @@ def test_values_travel_as_parameters_and_never_in_the_statement(
     repository.add_client(hostile)
     sql, parameters = next(each for each in driver.executed if each[0].startswith("INSERT"))
     assert "DROP" not in sql
-    assert parameters == (hostile.id, hostile.name.encode(), 1700000000, 1700000001, None, None)
+    name = hostile.name.encode()
+    assert parameters == (hostile.id, name, 1700000000, 1700000001, None, None, False)
 
 
 def test_every_statement_has_as_many_marks_as_parameters(
     repository: MySQLRepository, driver: Driver
 ) -> None:
     owner = client()
-    driver.answers["SELECT id FROM clients WHERE id"] = [(owner.id,)]
-    driver.answers["SELECT upload_id FROM files"] = [(os.urandom(16),)]
+    driver.answers[LOCK] = [(owner.id,)]
+    driver.answers["SELECT file_name"] = [(b"report.txt", os.urandom(16), None, 1)]
     driver.answers["SELECT COUNT(*), SUM"] = [(0, None, None)]
     repository.publish_file(stored_file(owner))
     repository.find_file(owner.id, "name")
@@ -101,17 +104,33 @@ def test_every_statement_has_as_many_marks_as_parameters(
     ]
 
 
+def test_a_batch_takes_one_commit_and_as_many_statements_for_256_files_as_for_one(
+    repository: MySQLRepository, driver: Driver
+) -> None:
+    owner = client()
+    driver.answers[LOCK] = [(owner.id,)]
+    repository.publish([publication(content4(owner))])  # opens the connection, which takes some
+    counts: list[int] = []
+    for files in (1, 256):
+        driver.executed.clear()
+        repository.publish([publication(content4(owner, str(each))) for each in range(files)])
+        counts.append(len(driver.executed))
+    assert counts[0] == counts[1]
+    assert driver.connections[0].commit.call_count == 3
+
+
 @pytest.mark.parametrize("errno", [1205, 1213, 1317])
 def test_a_conflict_repeats_the_whole_transaction(
     repository: MySQLRepository, driver: Driver, errno: int
 ) -> None:
     owner = client()
-    driver.answers["SELECT id FROM clients WHERE id"] = [(owner.id,)]
+    driver.answers[LOCK] = [(owner.id,)]
     driver.fail("INSERT INTO files", InternalError(errno=errno, msg="conflict"))
     repository.publish_file(stored_file(owner))
-    assert [sql.split(" WHERE")[0] for sql, _ in driver.executed if "FROM clients" in sql] == [
-        "SELECT id FROM clients"
-    ] * 2
+    assert [sql.startswith(LOCK) for sql, _ in driver.executed if "FROM clients" in sql] == [
+        True,
+        True,
+    ]
 
 
 def test_a_conflict_at_commit_is_repeated(repository: MySQLRepository, driver: Driver) -> None:
@@ -190,7 +209,7 @@ def test_a_registration_whose_commit_was_lost_but_done_succeeds(
 
     def commit_then_lose() -> None:
         driver.fail("INSERT INTO clients", DUPLICATE)
-        driver.answers["SELECT id FROM clients WHERE name"] = [(newcomer.id,)]
+        driver.answers["SELECT id FROM clients WHERE id = %s AND name"] = [(newcomer.id,)]
         raise LOST
 
     repository.find_client(b"x")

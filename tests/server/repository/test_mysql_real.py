@@ -2,17 +2,17 @@
 
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import pytest
-from mysql.connector import MySQLConnection, OperationalError
+from mysql.connector import MySQLConnection
 
 from server.repository import Client, RepositoryError, RepositoryUnavailable
 from server.repository.mysql import MySQLRepository, Patience
-from server.repository.mysql_connections import Address, Session
+from server.repository.mysql_connections import Address
 from tests.mariadb import MariaDB
 from tests.server.repository.conftest import OpenAt
 from tests.server.repository.samples import client, stored_file
@@ -188,79 +188,3 @@ class TestCollisions:
         _lock_client(meddler, alice)
         with pytest.raises(RepositoryError, match="Lock wait timeout"):
             repository.record_reconnect(alice.id, b"key", 1)
-
-
-@dataclass
-class LostCommits:
-    """Makes the next commit of a session succeed and its answer get lost; `meanwhile` happens
-    before anybody can repeat it."""
-
-    monkeypatch: pytest.MonkeyPatch
-
-    def arm(self, meanwhile: Callable[[], object] = lambda: None) -> None:
-        commit = Session.commit
-
-        def commit_and_lose(session: Session) -> None:
-            commit(session)
-            self.monkeypatch.setattr(Session, "commit", commit)
-            meanwhile()
-            raise OperationalError(errno=2013)
-
-        self.monkeypatch.setattr(Session, "commit", commit_and_lose)
-
-
-@pytest.fixture
-def lost_commits(monkeypatch: pytest.MonkeyPatch) -> LostCommits:
-    return LostCommits(monkeypatch)
-
-
-class TestUnknownOutcomes:
-    def test_a_registration_succeeds_once(
-        self, address: Address, open_at: OpenAt, lost_commits: LostCommits
-    ) -> None:
-        repository = open_at(address)
-        newcomer = client()
-        lost_commits.arm()
-        repository.add_client(newcomer)
-        assert list(repository.clients()) == [newcomer]
-
-    def test_a_public_key_is_reported_as_set(
-        self, address: Address, alice: Client, open_at: OpenAt, lost_commits: LostCommits
-    ) -> None:
-        repository = open_at(address)
-        lost_commits.arm()
-        assert repository.set_public_key(alice.id, b"key", b"aes", 1)
-
-    def test_a_reconnect_is_reported_as_recorded(
-        self, address: Address, alice: Client, open_at: OpenAt, lost_commits: LostCommits
-    ) -> None:
-        repository = open_at(address)
-        lost_commits.arm()
-        assert repository.record_reconnect(alice.id, b"aes", 1)
-
-    def test_a_publication_replaces_once(
-        self, address: Address, alice: Client, open_at: OpenAt, lost_commits: LostCommits
-    ) -> None:
-        repository = open_at(address)
-        older, newer = stored_file(alice), stored_file(alice)
-        repository.publish_file(older)
-        lost_commits.arm()
-        repository.publish_file(newer)
-        assert repository.find_file(alice.id, newer.name) == newer
-        assert repository.superseded() == [(alice.id, older.upload_id)]
-
-    def test_a_publication_replaced_and_swept_meanwhile_does_not_come_back(
-        self, address: Address, alice: Client, open_at: OpenAt, lost_commits: LostCommits
-    ) -> None:
-        repository, another = open_at(address), open_at(address)
-        older, newer = stored_file(alice), stored_file(alice)
-
-        def replace_and_sweep() -> None:
-            another.publish_file(newer)
-            another.forget_superseded(older.upload_id)
-
-        lost_commits.arm(replace_and_sweep)
-        repository.publish_file(older)
-        assert repository.find_file(alice.id, newer.name) == newer
-        # Swept once more, at worst: its bytes may be gone, the newer file's must not be.
-        assert repository.superseded() == [(alice.id, older.upload_id)]
