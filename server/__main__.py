@@ -3,18 +3,18 @@
 import argparse
 import io
 import os
-import signal
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 
 import protocol
+from server import commands
 from server import config as settings
 from server.config import Config
-from server.errors import ServerError
+from server.errors import ConfigurationError, ServerError
 
 _DESCRIPTION = """\
-Receives encrypted files from registered clients (protocol 3, all published generations).
+Receives encrypted files from registered clients: over protocol 4, and on loopback or where it is
+allowed over protocol 3 (all published generations).
 
 Without a command it serves. Every setting can also be given as an environment variable
 (EFT_MAX_CONNECTIONS) or in the TOML file (max_connections); a flag wins over the environment,
@@ -47,7 +47,7 @@ def _run(flags: dict[str, object]) -> int:
         config = settings.load(flags, warn=lambda text: _complain(f"warning: {text}"))
         return _serve(config)
     config = settings.load(flags)
-    return _inspect(config, flags)
+    return _answer(config, flags)
 
 
 def _serve(config: Config) -> int:
@@ -57,35 +57,18 @@ def _serve(config: Config) -> int:
     return serving.serve(config, lambda text: print(text, flush=True))  # noqa: T201 - the user's line
 
 
-def _inspect(config: Config, flags: dict[str, object]) -> int:
-    from server import inspection
+def _answer(config: Config, flags: dict[str, object]) -> int:
+    def complain(failure: ServerError) -> None:
+        _complain(f"error: {failure}")
 
-    signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # as `files list | head` expects
-    client = flags.get("client")
-    client = client if isinstance(client, str) else None
-    as_json = bool(flags.get("json"))
-    repository = inspection.open_existing(config)
-    try:
-        match flags["command"], flags["action"]:
-            case "clients", _:
-                inspection.list_clients(repository, print, as_json=as_json)
-            case _, "list":
-                inspection.list_files(
-                    repository, config.data, print, as_json=as_json, client=client
-                )
-            case _:
-                failures: list[ServerError] = []
-                target = Path(str(flags["directory"]))
-                for path in inspection.export_files(
-                    repository, config.data, target, failures.append, client=client
-                ):
-                    print(path)  # noqa: T201 - the answer to the command
-                for failure in failures:
-                    _complain(f"error: {failure}")
-                return 1 if failures else 0
-    finally:
-        repository.close()
-    return 0
+    return commands.run(commands.Call(config, flags, print, complain, _confirm))
+
+
+def _confirm(question: str) -> bool:
+    if not sys.stdin.isatty():
+        raise ConfigurationError("nobody is there to be asked: give --yes")
+    print(f"{question} [y/N] ", end="", file=sys.stderr, flush=True)  # noqa: T201 - for the user
+    return sys.stdin.readline().strip().lower() in ("y", "yes")
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -97,18 +80,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=protocol.__version__)
     settings.add_arguments(parser)
-    commands = parser.add_subparsers(dest="command", metavar="COMMAND", title="commands")
-    clients = commands.add_parser("clients", help="show the registered clients")
-    clients.add_argument("action", choices=["list"])
-    clients.add_argument("--json", action="store_true", help="one JSON object a line")
-    files = commands.add_parser("files", help="show or copy out the received files")
-    actions = files.add_subparsers(dest="action", metavar="ACTION", required=True)
-    listing = actions.add_parser("list", help="show every file, its checksum and where it lies")
-    listing.add_argument("--json", action="store_true", help="one JSON object a line")
-    listing.add_argument("--client", metavar="NAME", help="only this client's (name or id)")
-    export = actions.add_parser("export", help="copy files to DIRECTORY/CLIENT/NAME")
-    export.add_argument("directory", metavar="DIRECTORY")
-    export.add_argument("--client", metavar="NAME", help="only this client's (name or id)")
+    commands.add_to(parser)
     return parser
 
 

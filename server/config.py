@@ -131,6 +131,15 @@ class Config:
     generation_1025: str = _setting(
         "2024a", _choice("2023b", "2024a"), "generation that answers request codes 1025 to 1031"
     )
+    registration: str = _setting(
+        "token", _choice("open", "token", "closed"), "who may register over protocol 4"
+    )
+    certificate: Path | None = _setting(
+        None, _path, "certificate chain in PEM (default: one of its own, made on the first start)"
+    )
+    certificate_key: Path | None = _setting(
+        None, _path, "private key of the certificate, in PEM, mode 0600"
+    )
     allow_protocol_3: bool = _setting(
         False, _boolean, "serve protocol 3 on an address that is not loopback"
     )
@@ -145,9 +154,9 @@ class Config:
         256, _integer(1, 1_000_000), "connections at once from one address"
     )
     max_file_bytes: int = _setting(
-        2**32 - 1,
+        2**63 - 1,
         parse_size,
-        "largest file accepted, as ciphertext (up to 16 bytes more than the file)",
+        "largest file accepted; with protocol 3 as ciphertext, up to 16 bytes more",
     )
     max_name_bytes: int = _setting(NAME_BYTES, _integer(1, NAME_BYTES), "longest name accepted")
     max_files_per_client: int = _setting(
@@ -162,6 +171,19 @@ class Config:
     )
     min_rate: int = _setting(
         16 * 2**10, parse_size, "least rate of a request in bytes per second; 0 sets no deadline"
+    )
+    handshake_seconds: float = _setting(
+        10.0, _patience, "time for TLS and for the proof of a protocol-4 client"
+    )
+    max_failed_attempts: int = _setting(
+        10, _integer(1, 1_000_000), "failed proofs or registrations before an address is banned"
+    )
+    ban_seconds: float = _setting(300.0, _seconds, "how long failed attempts are remembered")
+    max_rate_per_client: int = _setting(
+        0, parse_size, "bytes per second of each protocol-4 client; 0 sets no limit"
+    )
+    upload_days: float = _setting(
+        7.0, _seconds, "days that interrupted uploads and the means to repeat a receipt are kept"
     )
     grace_seconds: float = _setting(
         30.0, _seconds, "time that running transfers have to finish after SIGTERM or SIGINT"

@@ -1,5 +1,6 @@
 """Making names durable: a rename survives a power cut only once its directory is synced."""
 
+import ctypes
 import os
 from pathlib import Path
 
@@ -12,9 +13,52 @@ def make_directory(path: Path) -> None:
             sync_directory(directory.parent)
 
 
+def write_private(path: Path, content: bytes) -> None:
+    """Puts a file of mode 0600 in place, whole and durable or not at all; raises `OSError`."""
+    temporary = path.with_name(path.name + ".new")
+    temporary.unlink(missing_ok=True)
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with os.fdopen(descriptor, "wb") as stream:
+        stream.write(content)
+        stream.flush()
+        os.fsync(stream.fileno())
+    temporary.rename(path)
+    sync_directory(path.parent)
+
+
+def sync_file_system(descriptor: int) -> bool:
+    """Writes everything of the file system that `descriptor` is on to the disk (Linux, syncfs(2)).
+
+    Use one descriptor for as long as writes must not fail unseen: what is reported is every failure
+    since it was opened or last synced. Returns False where the system has no such call or does not
+    report failures, which is before Linux 5.8; raises `OSError`.
+    """
+    syncfs = getattr(ctypes.CDLL(None, use_errno=True), "syncfs", None)
+    if syncfs is None or _linux_version() < (5, 8):
+        return False
+    if syncfs(descriptor):
+        number = ctypes.get_errno()
+        raise OSError(number, os.strerror(number))
+    return True
+
+
+def _linux_version() -> tuple[int, ...]:
+    numbers = os.uname().release.split("-")[0].split(".")[:2]
+    return tuple(int(number) for number in numbers if number.isdecimal())
+
+
 def sync_directory(path: Path) -> None:
     """Writes a directory's entries to the disk; raises `OSError` when that fails."""
-    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    _sync(path, os.O_RDONLY | os.O_DIRECTORY)
+
+
+def sync_file(path: Path) -> None:
+    """Writes a file's content to the disk; raises `OSError` when that fails."""
+    _sync(path, os.O_RDONLY)
+
+
+def _sync(path: Path, flags: int) -> None:
+    descriptor = os.open(path, flags)
     try:
         os.fsync(descriptor)
     finally:

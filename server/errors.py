@@ -23,3 +23,43 @@ class Refused(ServerError):
 
 class UndecipherableContent(Refused):
     """File content that does not decrypt: damaged on the way, or somebody is guessing."""
+
+
+class TooLarge(LimitReached):
+    """The file is larger than the operator allows."""
+
+
+class QuotaReached(LimitReached):
+    """The client has as many files or bytes as it may keep: it removes some first."""
+
+
+class StorageFull(LimitReached):
+    """The disk is full up to what is kept free: the client tries again later."""
+
+
+class AccessDenied(ServerError):
+    """Registration or proof failed. The text is for the log: the client is told nothing more."""
+
+
+class TooManyAttempts(ServerError):
+    """The address failed too often and is turned away for `seconds`."""
+
+    def __init__(self, seconds: int) -> None:
+        super().__init__(f"too many failed attempts, for {seconds} more seconds")
+        self.seconds = seconds
+
+
+class FileExists(ServerError):
+    """The policy of the upload forbids replacing the file of this name."""
+
+
+class FileNotThere(ServerError):
+    """The client has no file of this name."""
+
+
+class DigestMismatch(ServerError):
+    """What was written is not what the client says that it read: the client begins anew."""
+
+
+class UnknownUpload(ServerError):
+    """No attempt at this upload is open on this connection: the client begins it again."""

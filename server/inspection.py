@@ -1,6 +1,7 @@
 """What operators ask of the stored files: lists and copies under the clients' own names."""
 
 import contextlib
+import hashlib
 import json
 import os
 import re
@@ -9,8 +10,9 @@ from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
+from protocol.channel import format_fingerprint
 from protocol.errors import UnsafeName
-from protocol.names import check_file_name
+from protocol.names import check_file_name, check_path
 from server.config import Config
 from server.durability import make_directory, sync_directory
 from server.errors import ConfigurationError, StorageError
@@ -30,8 +32,30 @@ def open_existing(config: Config) -> Repository:
     return open_repository(config.database_url, password=password, create=False)
 
 
+def find_client(repository: Repository, name_or_id: str) -> Client:
+    """The client that the operator means; raises `ConfigurationError` when that is not clear."""
+    named = repository.find_client_by_name(name_or_id)
+    is_id = _ID.fullmatch(name_or_id)
+    of_id = repository.find_client(bytes.fromhex(name_or_id)) if is_id else None
+    if named is not None and of_id is not None and named != of_id:
+        # Anybody may register under another client's id as a name.
+        raise ConfigurationError(
+            f"{name_or_id} is the id of client {of_id.name!r} and the name of client "
+            f"{named.id.hex()}: give the one's name or the other's id"
+        )
+    found = named or of_id
+    if found is None:
+        raise unknown_client(name_or_id)
+    return found
+
+
+def unknown_client(name_or_id: str) -> ConfigurationError:
+    """The error about a client that does not exist."""
+    return ConfigurationError(f"no client {name_or_id!r}: see `clients list`")
+
+
 def list_clients(repository: Repository, show: Printer, *, as_json: bool) -> None:
-    """Prints each client: id, last seen, name."""
+    """Prints each client: id, last seen, whether it is disabled, name."""
     for client in repository.clients():
         if as_json:
             show(
@@ -42,11 +66,50 @@ def list_clients(repository: Repository, show: Printer, *, as_json: bool) -> Non
                         "registered_at": client.registered_at,
                         "last_seen": client.last_seen,
                         "has_key": client.public_key is not None,
+                        "disabled": client.disabled,
                     }
                 )
             )
         else:
-            show(f"{client.id.hex()}  {_when(client.last_seen)}  {client.name}")
+            mark = "DISABLED  " if client.disabled else ""
+            show(f"{client.id.hex()}  {format_time(client.last_seen)}  {mark}{client.name}")
+
+
+def show_client(repository: Repository, show: Printer, name_or_id: str, *, as_json: bool) -> None:
+    """Prints what is known of a client. Its key is shown as `SHA256:` of the DER."""
+    client = find_client(repository, name_or_id)
+    usage, unfinished = repository.usage(client.id), repository.pending_of(client.id)
+    key = client.public_key
+    fingerprint = None if key is None else format_fingerprint(hashlib.sha256(key).digest())
+    if as_json:
+        show(
+            json.dumps(
+                {
+                    "id": client.id.hex(),
+                    "name": client.name,
+                    "disabled": client.disabled,
+                    "key": fingerprint,
+                    "files": usage.files,
+                    "bytes": usage.size,
+                    "unfinished_uploads": unfinished.files,
+                    "registered_at": client.registered_at,
+                    "last_seen": client.last_seen,
+                }
+            )
+        )
+    else:
+        _show_fields(
+            show,
+            ("id", client.id.hex()),
+            ("name", client.name),
+            ("state", "disabled" if client.disabled else "enabled"),
+            ("key", fingerprint or "none yet"),
+            ("files", usage.files),
+            ("bytes", usage.size),
+            ("unfinished", unfinished.files),
+            ("registered", format_time(client.registered_at)),
+            ("last seen", format_time(client.last_seen)),
+        )
 
 
 def list_files(
@@ -54,25 +117,64 @@ def list_files(
 ) -> None:
     """Prints each file: size, checksum, time, path of the bytes, client and name."""
     for owner, file in _files(repository, client):
-        path = object_path(data, owner.id, file.upload_id)
+        path = object_path(data, owner.id, file.object_id)
         if as_json:
-            show(
-                json.dumps(
-                    {
-                        "client": owner.name,
-                        "name": file.name,
-                        "size": file.size,
-                        "cksum": file.cksum,
-                        "received_at": file.received_at,
-                        "path": str(path),
-                    }
-                )
-            )
+            show(_file_as_json(owner, file, path))
         else:
+            checksum = "-" if file.cksum is None else file.cksum
             show(
-                f"{file.size:>12}  {file.cksum:>10}  {_when(file.received_at)}  {path}"
+                f"{file.size:>12}  {checksum:>10}  {format_time(file.received_at)}  {path}"
                 f"  {owner.name}/{file.name}"
             )
+
+
+def show_file(
+    repository: Repository, data: Path, show: Printer, client: str, name: str, *, as_json: bool
+) -> None:
+    """Prints what is known of a file; what its protocol does not tell is left out."""
+    owner = find_client(repository, client)
+    file = repository.find_file(owner.id, name)
+    if file is None:
+        raise ConfigurationError(f"{owner.name!r} has no file {name!r}: see `files list`")
+    path = object_path(data, owner.id, file.object_id)
+    if as_json:
+        show(_file_as_json(owner, file, path))
+        return
+    modified = None if file.modified is None else format_time(file.modified // 10**9)
+    _show_fields(
+        show,
+        ("client", owner.name),
+        ("name", file.name),
+        ("size", file.size),
+        ("sha256", file.sha256 and file.sha256.hex()),
+        ("cksum", file.cksum),
+        ("modified", modified),
+        ("mode", None if file.mode is None else f"{file.mode:04o}"),
+        ("received", format_time(file.received_at)),
+        ("path", path),
+    )
+
+
+def _file_as_json(owner: Client, file: StoredFile, path: Path) -> str:
+    return json.dumps(
+        {
+            "client": owner.name,
+            "name": file.name,
+            "size": file.size,
+            "cksum": file.cksum,
+            "sha256": file.sha256 and file.sha256.hex(),
+            "modified_ns": file.modified,
+            "mode": None if file.mode is None else f"{file.mode:04o}",
+            "received_at": file.received_at,
+            "path": str(path),
+        }
+    )
+
+
+def _show_fields(show: Printer, *fields: tuple[str, object]) -> None:
+    for label, value in fields:
+        if value is not None:
+            show(f"{label:<11} {value}")
 
 
 def export_files(
@@ -83,7 +185,8 @@ def export_files(
     *,
     client: str | None,
 ) -> Iterator[Path]:
-    """Copies every file to `<target>/<client name>/<file name>` and yields each path.
+    """Copies every file to `<target>/<client name>/<file name>`, directories and all, and yields
+    each path.
 
     A copy is complete and durable, and for its owner's eyes only, before it has its name. `failed`
     is told of each file that cannot be copied; the others follow.
@@ -106,10 +209,12 @@ def export_files(
 
 
 def _export(data: Path, target: Path, owner: Client, file: StoredFile) -> Path:
-    check_file_name(file.name)
+    # A name of protocol 4 may have directories in it. What Windows forbids is harmless here.
+    check = check_path if file.cksum is None else check_file_name
+    check(file.name)
     destination = target / _directory_name(owner) / file.name
-    temporary = destination.with_name(f".{file.upload_id.hex()}.partial")
-    with object_path(data, owner.id, file.upload_id).open("rb") as source:
+    temporary = destination.with_name(f".{file.object_id.hex()}.partial")
+    with object_path(data, owner.id, file.object_id).open("rb") as source:
         make_directory(destination.parent)
         try:
             temporary.unlink(missing_ok=True)
@@ -150,8 +255,9 @@ def _files(repository: Repository, client: str | None) -> Iterator[tuple[Client,
             for file in repository.files(owner.id):
                 yield owner, file
     if client is not None and not found:
-        raise ConfigurationError(f"no client {client!r}: see `clients list`")
+        raise unknown_client(client)
 
 
-def _when(seconds: int) -> str:
+def format_time(seconds: int) -> str:
+    """Seconds since 1970 UTC as people read them."""
     return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M:%SZ")

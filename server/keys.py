@@ -1,4 +1,4 @@
-"""Keys of the server: its own key file, clients' RSA keys, and AES keys under both."""
+"""Keys of the server: its own key file, clients' ids and RSA keys, and AES keys under both."""
 
 import os
 from pathlib import Path
@@ -7,7 +7,9 @@ from Crypto.Cipher import AES, PKCS1_OAEP
 from Crypto.Hash import SHA1
 from Crypto.PublicKey import RSA
 
-from server.durability import sync_directory
+from protocol.channel import TLS_HANDSHAKE
+from protocol.header import CLIENT_ID_BYTES
+from server.durability import write_private
 from server.errors import ConfigurationError, Refused
 
 _KEY_FILE_BYTES = 32
@@ -46,17 +48,16 @@ class KeyFile:
     @staticmethod
     def _create(path: Path) -> bytes:
         key = os.urandom(_KEY_FILE_BYTES)
-        # Complete under another name first: a crash must not leave half a key under this one.
-        temporary = path.with_name(path.name + ".new")
-        temporary.unlink(missing_ok=True)
-        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        with os.fdopen(descriptor, "wb") as stream:
-            stream.write(key)
-            stream.flush()
-            os.fsync(stream.fileno())
-        temporary.rename(path)
-        sync_directory(path.parent)
+        write_private(path, key)
         return key
+
+
+def new_client_id() -> bytes:
+    """A random 16-byte client id that cannot be taken for the start of a TLS connection."""
+    while True:
+        client_id = os.urandom(CLIENT_ID_BYTES)
+        if client_id[0] != TLS_HANDSHAKE:
+            return client_id
 
 
 def new_aes_key(size: int) -> bytes:
@@ -96,9 +97,13 @@ def _der_length(field: bytes) -> int:
 def wrap_for_client(aes_key: bytes, public_key: bytes) -> bytes:
     """The AES key under the client's DER public key: RSA-OAEP, SHA-1, empty label (RFC 8017, 7.1).
 
-    Raises `Refused` when the key cannot carry it.
+    Raises `Refused` when the key cannot carry it or is not one of protocol 3: whoever registered
+    over protocol 4 must not be reached over the one that proves nothing.
     """
+    key = RSA.import_key(public_key)
+    if key.size_in_bytes() > _RSA_BYTES:
+        raise Refused("the client's key is not one of protocol 3")
     try:
-        return PKCS1_OAEP.new(RSA.import_key(public_key), hashAlgo=SHA1).encrypt(aes_key)
+        return PKCS1_OAEP.new(key, hashAlgo=SHA1).encrypt(aes_key)
     except ValueError as error:
         raise Refused("the AES key does not fit the RSA key") from error

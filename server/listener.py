@@ -13,19 +13,16 @@ from dataclasses import dataclass
 from typing import Any
 
 from server.config import Config
-from server.content3 import RECEIVE_BYTES
+from server.connection import Connection, Doors, Session
 from server.errors import ConfigurationError
-from server.session3 import Services, Session3
 
 _log = logging.getLogger(__name__)
 
-_HEAD_BYTES = 4096
 # Each connection may hold its socket, a staged file and a directory that is being synced; the rest
 # is for the database, the log and the listening socket.
 _DESCRIPTORS_PER_CONNECTION = 3
 _DESCRIPTORS_KEPT = 128
 _DRAIN_POLL_SECONDS = 0.05
-_FAREWELL_SECONDS = 2.0
 
 
 @dataclass(slots=True)
@@ -33,83 +30,8 @@ class _Place:
     """What an admitted connection takes up; it has a session once its thread has started."""
 
     address: str
-    session: Session3 | None = None
-
-
-class Connection(socketserver.BaseRequestHandler):
-    """One client's connection: moves bytes between its socket and its session, within deadlines."""
-
-    server: "Listener"
-    request: socket.socket
-
-    def setup(self) -> None:
-        self.session = Session3(self.server.services, self.client_address[0])
-        self.server.attach(self.request, self)
-
-    def handle(self) -> None:
-        try:
-            self.request.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            self._serve(self.server.services.config)
-            if self.session.ended:
-                self._let_the_answer_arrive()
-        except TimeoutError:
-            self._log_end("timed out")
-        except OSError as error:
-            self._log_end(error.strerror or str(error))
-
-    def _serve(self, config: Config) -> None:
-        head, content = bytearray(_HEAD_BYTES), None
-        request_began, received = 0.0, 0
-        while not self.session.ended and not (self.server.draining and not self.session.busy):
-            if self.session.between_requests:
-                request_began, received = 0.0, 0
-            elif not request_began:
-                request_began = time.monotonic()
-            # Large buffers only while content is kept: idle connections stay cheap.
-            if self.session.content_wanted <= _HEAD_BYTES:
-                content = None
-            elif content is None:
-                content = bytearray(min(RECEIVE_BYTES, self.session.content_wanted))
-            buffer = memoryview(head if content is None else content)
-            self.request.settimeout(self._patience(config, request_began, received))
-            size = self.request.recv_into(buffer)
-            if not size:
-                return
-            received += size
-            for response in self.session.receive(buffer[:size]):
-                self.request.settimeout(config.read_seconds)
-                self.request.sendall(response)
-
-    def finish(self) -> None:
-        self.session.close()
-
-    def _let_the_answer_arrive(self) -> None:
-        """Reads on a little: closing on unread bytes resets the connection, and a reset may
-        overtake the answer that says why."""
-        self.request.shutdown(socket.SHUT_WR)
-        self.request.settimeout(_FAREWELL_SECONDS)
-        passed_over = memoryview(bytearray(16 * _HEAD_BYTES))
-        until = time.monotonic() + _FAREWELL_SECONDS
-        while self.request.recv_into(passed_over) and time.monotonic() < until:
-            pass
-
-    def _patience(self, config: Config, request_began: float, received: int) -> float:
-        """Seconds that the next bytes may take, `received` bytes after a request began."""
-        if not request_began:
-            return config.idle_seconds
-        if not config.min_rate:
-            return config.read_seconds
-        # By what has come, not by what was announced: an announcement costs its sender nothing, and
-        # packets that follow on each other without a gap are timed as one.
-        allowance = config.request_seconds + received / config.min_rate
-        left = request_began + allowance - time.monotonic()
-        if left <= 0:
-            raise TimeoutError
-        return min(config.read_seconds, left)
-
-    def _log_end(self, cause: str) -> None:
-        level = logging.WARNING if self.session.busy else logging.DEBUG
-        _log.log(level, "connection from %s ended: %s", self.client_address[0], cause)
+    socket: socket.socket
+    session: Session | None = None
 
 
 class Listener(socketserver.ThreadingTCPServer):
@@ -121,10 +43,10 @@ class Listener(socketserver.ThreadingTCPServer):
     # The registry below replaces the base class's list of threads, which grows with every accept.
     block_on_close = False
 
-    def __init__(self, services: Services) -> None:
+    def __init__(self, config: Config, doors: Doors) -> None:
         """Binds and listens. Raises `ConfigurationError` when the address cannot be used."""
-        config = services.config
-        self.services = services
+        self.config = config
+        self.doors = doors
         self.draining = False
         self._registry_lock = threading.Lock()
         self._places: dict[socket.socket, _Place] = {}
@@ -154,12 +76,12 @@ class Listener(socketserver.ThreadingTCPServer):
 
     def verify_request(self, request: Any, client_address: Any) -> bool:  # noqa: ANN401 - as in the base
         """Admits the connection if the limits allow one more."""
-        limit = self.services.config.max_connections_per_address
+        limit = self.config.max_connections_per_address
         with self._registry_lock:
             full = len(self._places) >= self._max_connections
             crowded = self._per_address[client_address[0]] >= limit
             if not full and not crowded:
-                self._places[request] = _Place(client_address[0])
+                self._places[request] = _Place(client_address[0], request)
                 self._per_address[client_address[0]] += 1
                 return True
         _log.warning(
@@ -168,10 +90,13 @@ class Listener(socketserver.ThreadingTCPServer):
         )  # fmt: skip
         return False
 
-    def attach(self, request: socket.socket, connection: Connection) -> None:
-        """Lets the drain see what a connection is doing."""
+    def attach(
+        self, request: socket.socket, current: socket.socket, session: Session | None
+    ) -> None:
+        """Lets the drain see what a connection is doing, and on which socket since TLS began."""
         with self._registry_lock:
-            self._places[request].session = connection.session
+            place = self._places[request]
+            place.socket, place.session = current, session
 
     def close_request(self, request: Any) -> None:  # noqa: ANN401 - as in the base
         """Closes a connection, admitted or not, and gives its place back."""
@@ -186,9 +111,11 @@ class Listener(socketserver.ThreadingTCPServer):
     def service_actions(self) -> None:
         """Called by the accepting loop about twice a second."""
         try:
-            self.services.key_table.expire()
+            self.doors.services3.key_table.expire()
+            self.doors.services4.bans.expire()
+            self.doors.services4.rates.expire()
         except Exception:  # noqa: BLE001 - whatever it is, accepting must go on
-            _log.exception("keys that are over could not be discarded")
+            _log.exception("what is over could not be forgotten")
 
     def get_request(self) -> tuple[Any, Any]:
         """Accepts; where descriptors have run out, waits a little rather than spin."""
@@ -212,7 +139,7 @@ class Listener(socketserver.ThreadingTCPServer):
         self.draining = True
         self.shutdown()
         self.server_close()
-        deadline = time.monotonic() + self.services.config.grace_seconds
+        deadline = time.monotonic() + self.config.grace_seconds
         while self._interrupt(only_idle=True) and time.monotonic() < deadline:
             if hurry():
                 break
@@ -226,11 +153,14 @@ class Listener(socketserver.ThreadingTCPServer):
     def _interrupt(self, *, only_idle: bool) -> int:
         """Ends the reading of connections, all or those that are idle; how many are left."""
         with self._registry_lock:
-            places = list(self._places.items())
-        for request, place in places:
+            places = list(self._places.values())
+        for place in places:
             if not only_idle or place.session is None or not place.session.busy:
                 try:
-                    request.shutdown(socket.SHUT_RD if only_idle else socket.SHUT_RDWR)
+                    # Not SSLSocket's own: that one forgets TLS, and would go on in clear.
+                    socket.socket.shutdown(
+                        place.socket, socket.SHUT_RD if only_idle else socket.SHUT_RDWR
+                    )
                 except OSError as error:  # the peer or its thread was faster
                     _log.debug("connection had ended already: %s", error.strerror)
         return len(places)

@@ -14,27 +14,26 @@ from dataclasses import dataclass
 
 from protocol.cksum import Cksum
 from server.config import Config
-from server.errors import LimitReached, ServerError, StorageError
-from server.repository import Repository, StoredFile, Usage
+from server.errors import ServerError, StorageError
+from server.quota import Quota, Reservation
+from server.repository import Repository, StoredFile
 from server.storage import DirectoryStorage
 
 _log = logging.getLogger(__name__)
 
-UPLOAD_ID_BYTES = 16
+OBJECT_ID_BYTES = 16
 
 
 class Upload:
     """One file on its way in. Ends with `publish` or `discard`; until then it counts in limits."""
 
-    def __init__(
-        self, receiver: "Receiver", client_id: bytes, name: str, announced_bytes: int
-    ) -> None:
-        self.client_id = client_id
-        self.name = name
-        self.announced_bytes = announced_bytes
-        self.upload_id = os.urandom(UPLOAD_ID_BYTES)
+    def __init__(self, receiver: "Receiver", reservation: Reservation) -> None:
+        self.client_id = reservation.client_id
+        self.name = reservation.name
+        self.reservation = reservation
+        self.object_id = os.urandom(OBJECT_ID_BYTES)
         self._receiver = receiver
-        self._staged = receiver.storage.stage(self.upload_id)
+        self._staged = receiver.storage.stage(self.object_id)
         self._cksum = Cksum()
         self._synced = False
         self._given_up = False
@@ -51,8 +50,7 @@ class Upload:
 
     def write(self, plain: memoryview) -> None:
         """Appends plain bytes. Raises `StorageError`, `LimitReached` beyond what was announced."""
-        if self.size + len(plain) > self.announced_bytes:
-            raise LimitReached(f"more content than the {self.announced_bytes} bytes announced")
+        self.reservation.write(len(plain))
         self._cksum.update(plain)
         self._staged.write(plain)
 
@@ -70,7 +68,7 @@ class Upload:
                 self._staged.sync()
                 self._staged.close()
                 self._synced = True
-            self._receiver.storage.publish(self.client_id, self.upload_id)
+            self._receiver.storage.publish(self.client_id, self.object_id)
         except StorageError:
             self.discard()
             raise
@@ -108,8 +106,8 @@ class Receiver:
         now: Callable[[], float] = time.time,
     ) -> None:
         self.storage = storage
+        self.quota = Quota(repository, storage, config)
         self._repository = repository
-        self._config = config
         self._now = now
         self._lock = threading.Lock()
         self._uploads: set[Upload] = set()
@@ -120,42 +118,15 @@ class Receiver:
         Raises `LimitReached` when the client's quota, the size limit or the free disk space forbids
         it, counting uploads that are under way, and `StorageError`.
         """
-        upload = Upload(self, client_id, name, announced_bytes)
+        reservation = self.quota.reserve(client_id, name, announced_bytes)
         try:
-            # In this order a file that is published meanwhile counts twice, never not at all.
-            with self._lock:
-                under_way = set(self._uploads)
-                self._uploads.add(upload)
-            usage = self._repository.usage(client_id)
-            is_new = self._repository.find_file(client_id, name) is None
-            self._check_limits(upload, under_way, usage, is_new=is_new)
+            upload = Upload(self, reservation)
         except BaseException:  # also what nobody expects must not keep the reservation
-            upload.discard()
+            reservation.release()
             raise
-        return upload
-
-    def check_free_space(self, wanted_bytes: int = 0) -> None:
-        """Raises `LimitReached` unless so much may still be written."""
         with self._lock:
-            pending = sum(other.announced_bytes - other.size for other in self._uploads)
-        if self.storage.free_bytes() - pending - wanted_bytes < self._config.min_free_bytes:
-            raise LimitReached("the disk is full up to what is kept free")
-
-    def _check_limits(
-        self, upload: Upload, under_way: set[Upload], usage: Usage, *, is_new: bool
-    ) -> None:
-        limits = self._config
-        own = [other for other in under_way if other.client_id == upload.client_id]
-        files = usage.files + len(own) + is_new
-        # While it is replaced a file takes its space twice, so its size stays counted.
-        size = usage.size + sum(other.announced_bytes for other in own) + upload.announced_bytes
-        if upload.announced_bytes > limits.max_file_bytes:
-            raise LimitReached(f"a file may have {limits.max_file_bytes} bytes")
-        if files > limits.max_files_per_client:
-            raise LimitReached(f"a client may keep {limits.max_files_per_client} files")
-        if size > limits.max_bytes_per_client:
-            raise LimitReached(f"a client may keep {limits.max_bytes_per_client} bytes")
-        self.check_free_space()
+            self._uploads.add(upload)
+        return upload
 
     def commit(self, upload: Upload) -> None:
         """Publishes an upload whose object is durable. Raises `RepositoryError`."""
@@ -163,7 +134,7 @@ class Receiver:
             StoredFile(
                 client_id=upload.client_id,
                 name=upload.name,
-                upload_id=upload.upload_id,
+                object_id=upload.object_id,
                 size=upload.size,
                 cksum=upload.checksum,
                 received_at=int(self._now()),
@@ -171,10 +142,11 @@ class Receiver:
         )
         self.release(upload)
         if superseded is not None:
-            self._remove_superseded(upload.client_id, superseded)
+            self.remove_superseded(upload.client_id, superseded)
 
     def release(self, upload: Upload) -> None:
         """Ends an upload's part in the limits."""
+        upload.reservation.release()
         with self._lock:
             self._uploads.discard(upload)
 
@@ -183,42 +155,59 @@ class Receiver:
 
         Raises `StorageError` and `RepositoryError`.
         """
-        swept = self.storage.sweep_staging()
-        removed = sum(self._remove_superseded(*ids) for ids in self._repository.superseded())
-        set_aside = self._set_unknown_aside()
+        pending = {upload.object_id for upload in self._repository.pending_uploads()}
+        swept = self.storage.sweep_staging(keep=pending)
+        removed = sum(self.remove_superseded(*ids) for ids in self._repository.superseded())
+        set_aside = self._set_unknown_aside(pending)
         brought_back = 0
         damaged: list[tuple[str, str]] = []
         for client in self._repository.clients():
             for file in self._repository.files(client.id):
-                size = self.storage.size(client.id, file.upload_id)
-                if size is None and self.storage.bring_back(client.id, file.upload_id):
+                size = self.storage.size(client.id, file.object_id)
+                if size is None and self.storage.bring_back(client.id, file.object_id):
                     brought_back += 1
-                    size = self.storage.size(client.id, file.upload_id)
+                    size = self.storage.size(client.id, file.object_id)
                 if size != file.size:
                     damaged.append((client.name, file.name))
         return Recovery(swept, removed, set_aside, brought_back, tuple(damaged))
 
-    def _set_unknown_aside(self) -> int:
-        replaced = {upload_id for _, upload_id in self._repository.superseded()}
+    def _set_unknown_aside(self, pending: set[bytes]) -> int:
+        replaced = {object_id for _, object_id in self._repository.superseded()}
         moved = 0
         for client_id in self.storage.client_ids():
-            known = {file.upload_id for file in self._repository.files(client_id)} | replaced
-            for upload_id in self.storage.upload_ids(client_id):
-                if upload_id not in known:
-                    self.storage.set_aside(client_id, upload_id)
+            known = {file.object_id for file in self._repository.files(client_id)}
+            known |= replaced | pending
+            for object_id in self.storage.object_ids(client_id):
+                if object_id not in known:
+                    self.storage.set_aside(client_id, object_id)
                     moved += 1
         return moved
 
-    def _remove_superseded(self, client_id: bytes, upload_id: bytes) -> bool:
+    def sweep(self, stop: Callable[[], bool] = lambda: False) -> int:
+        """Removes what no name leads to any more, such as the files of a client that the operator
+        removed while the server runs; how many objects. Ends early once `stop` says so.
+
+        Raises `StorageError` and `RepositoryError`.
+        """
+        removed = 0
+        for client_id, object_id in self._repository.superseded():
+            if stop():
+                break
+            self.storage.discard(object_id)  # of a removed client an upload may be unfinished
+            removed += self.remove_superseded(client_id, object_id)
+        return removed
+
+    def remove_superseded(self, client_id: bytes, object_id: bytes) -> bool:
+        """Removes an object that no name leads to any more; False when it stays for now."""
         with self._lock:
             # Its own commit may have been reported lost, and is about to be repeated: that must
             # find the bytes, or the memory that they were replaced.
-            if any(upload.upload_id == upload_id for upload in self._uploads):
+            if any(upload.object_id == object_id for upload in self._uploads):
                 return False
         try:
-            self.storage.remove(client_id, upload_id)
-            self._repository.forget_superseded(upload_id)
+            self.storage.remove(client_id, object_id)
+            self._repository.forget_superseded(object_id)
         except ServerError as error:  # the new file is safe: the next start sweeps the old one
-            _log.warning("the replaced object %s stays for now: %s", upload_id.hex(), error)
+            _log.warning("the replaced object %s stays for now: %s", object_id.hex(), error)
             return False
         return True

@@ -9,19 +9,27 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 
 from protocol.generations import GENERATIONS, generations_by_code
+from server.access import Access, Bans
+from server.certificate import Certificate
 from server.config import Config
-from server.errors import ConfigurationError
+from server.connection import Doors
+from server.errors import ConfigurationError, ServerError
 from server.keys import KeyFile
 from server.keytable import KeyTable
 from server.listener import Listener
+from server.rates import Rates
+from server.receiptkey import ReceiptKey
 from server.receiving import Receiver, Recovery
-from server.repository import open_repository
+from server.repository import Repository, open_repository
 from server.session3 import Services
+from server.session4 import Services4
 from server.storage import DirectoryStorage
+from server.uploading import Uploads
 
 _log = logging.getLogger(__name__)
 
 _SIGNAL_POLL_SECONDS = 0.2
+_SWEEP_SECONDS = 60.0
 
 
 @contextmanager
@@ -30,12 +38,6 @@ def listening(config: Config) -> Iterator[Listener]:
 
     The caller runs `serve_forever` and `drain`. Raises `ServerError` when a part cannot be opened.
     """
-    if not config.loopback and not config.allow_protocol_3:
-        raise ConfigurationError(
-            f"{config.host} is reachable from other machines, and protocol 3 neither authenticates"
-            " the server nor protects content from being altered: give --allow-protocol-3 if that"
-            " is acceptable"
-        )
     with ExitStack() as stack:
         storage = DirectoryStorage(config.data)
         stack.callback(storage.close)
@@ -50,11 +52,37 @@ def listening(config: Config) -> Iterator[Listener]:
         key_table = KeyTable(config.reuse_keys_seconds, config.max_connections)
         stack.callback(key_table.clear)
         generations = generations_by_code(GENERATIONS[config.generation_1025])
-        listener = Listener(
-            Services(config, repository, receiver, key_file, key_table, generations)
-        )
+        services3 = Services(config, repository, receiver, key_file, key_table, generations)
+        services4 = _services4(config, repository, receiver)
+        doors = Doors(services3, services4, open_certificate(config))
+        listener = Listener(config, doors)
         stack.callback(listener.server_close)
         yield listener
+
+
+def open_certificate(config: Config) -> Certificate:
+    """The operator's certificate, or the server's own; raises `ConfigurationError`."""
+    if (config.certificate is None) != (config.certificate_key is None):
+        raise ConfigurationError("give both --certificate and --certificate-key, or neither")
+    if config.certificate is not None and config.certificate_key is not None:
+        return Certificate(config.certificate, config.certificate_key)
+    return Certificate.own(config.data)
+
+
+def _services4(config: Config, repository: Repository, receiver: Receiver) -> Services4:
+    receipt_key = ReceiptKey(config.data / "receipt.key")
+    uploads = Uploads(receiver, repository, receipt_key)
+    uploads.expire(config.upload_days * 86400)
+    return Services4(
+        config=config,
+        repository=repository,
+        receiver=receiver,
+        uploads=uploads,
+        access=Access(repository, config.registration),
+        bans=Bans(config.max_failed_attempts, config.ban_seconds),
+        rates=Rates(config.max_rate_per_client),
+        receipt_key=receipt_key,
+    )
 
 
 def _report(recovery: Recovery) -> None:
@@ -71,6 +99,25 @@ def _report(recovery: Recovery) -> None:
         _log.error("the bytes of %r of client %r are gone or of another size", file, client)
 
 
+def _reload(certificate: Certificate) -> None:
+    try:
+        certificate.reload()
+    except ConfigurationError as error:
+        _log.error("the certificate in use stays: %s", error)
+    else:
+        _log.info("certificate %s", certificate)
+
+
+def _sweep(receiver: Receiver, stop: Callable[[], bool]) -> None:
+    try:
+        removed = receiver.sweep(stop)
+    except ServerError as error:
+        _log.warning("replaced and removed objects stay for now: %s", error)
+    else:
+        if removed:
+            _log.info("%d objects that no name leads to any more removed", removed)
+
+
 def serve(config: Config, announce: Callable[[str], None]) -> int:
     """Serves until SIGTERM or SIGINT, drains, and returns the exit status.
 
@@ -81,16 +128,27 @@ def serve(config: Config, announce: Callable[[str], None]) -> int:
     def on_signal(number: int, _frame: object) -> None:
         signals.append(number)
 
+    reloads: list[int] = []
+
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, on_signal)
+    signal.signal(signal.SIGHUP, lambda number, _frame: reloads.append(number))
     with listening(config) as listener:
         accepting = threading.Thread(target=listener.serve_forever, name="accept", daemon=True)
         accepting.start()
         host = f"[{config.host}]" if ":" in config.host else config.host
+        announce(f"certificate {listener.doors.certificate}")
         announce(f"listening on {host} port {listener.port}, files in {config.data}")
+        receiver, swept_at = listener.doors.services4.receiver, time.monotonic()
         # The kernel may give the signal to another thread, which wakes nobody here.
         while not signals and accepting.is_alive():
             time.sleep(_SIGNAL_POLL_SECONDS)
+            if reloads:
+                reloads.clear()
+                _reload(listener.doors.certificate)
+            if time.monotonic() >= swept_at + _SWEEP_SECONDS:
+                _sweep(receiver, lambda: bool(signals))
+                swept_at = time.monotonic()
         if not signals:
             _log.error("no connection can be accepted any more")
         _log.info("stopping: running transfers have %g seconds", config.grace_seconds)

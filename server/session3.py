@@ -14,7 +14,6 @@ The rules, all of which live here:
 
 import hmac
 import logging
-import os
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -22,7 +21,6 @@ from dataclasses import dataclass
 from protocol.decoder import RequestDecoder, RequestEnd, RequestHead
 from protocol.errors import ProtocolError, UnsafeName
 from protocol.generations import GENERATION_2023A, Generation
-from protocol.header import CLIENT_ID_BYTES
 from protocol.messages3 import (
     ChecksumAbandoned,
     ChecksumInvalid,
@@ -44,19 +42,18 @@ from protocol.messages3 import (
 )
 from protocol.names import check_client_name, check_file_name
 from server.config import Config
-from server.content3 import IncomingContent
+from server.content3 import RECEIVE_BYTES, IncomingContent
 from server.errors import Refused, ServerError, UndecipherableContent
-from server.keys import KeyFile, new_aes_key, parse_public_key, wrap_for_client
+from server.keys import KeyFile, new_aes_key, new_client_id, parse_public_key, wrap_for_client
 from server.keytable import Keyed, KeyTable
 from server.receiving import Receiver, Upload
 from server.repository import Client, NameTaken, Repository
 
 _requests = logging.getLogger("server.requests")
 
+_HEAD_BYTES = 4096
 # An honest client sends a file at most four times; a padding oracle needs about 122 tries a byte.
 _MAX_UNDECIPHERABLE = 4
-# The first byte of a TLS record: a client id that began with it could not be told from a handshake.
-_TLS_HANDSHAKE = 0x16
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +90,8 @@ class Session3:
         self._failure: ServerError | ProtocolError | None = None
         self._began = 0.0
         self._bytes = 0
+        self._head_buffer = bytearray(_HEAD_BYTES)
+        self._buffer = memoryview(self._head_buffer)
         self.ended = False
         """Whether the connection must be closed once everything yielded has been sent."""
 
@@ -111,6 +110,33 @@ class Session3:
     def content_wanted(self) -> int:
         """Bytes of file content that are still to come and will be kept."""
         return 0 if self._content is None else self._decoder.content_left
+
+    def writable(self) -> memoryview:
+        """Where the next bytes of the peer go; large only while content is kept."""
+        wanted = self.content_wanted
+        if wanted <= _HEAD_BYTES:
+            self._buffer = memoryview(self._head_buffer)
+        elif len(self._buffer) <= _HEAD_BYTES:
+            self._buffer = memoryview(bytearray(min(RECEIVE_BYTES, wanted)))
+        return self._buffer
+
+    def written(self, size: int) -> Iterator[bytes]:
+        """Takes what the peer sent into `writable` and yields the responses to send back."""
+        return self.receive(self._buffer[:size])
+
+    @property
+    def introduced(self) -> bool:
+        """Protocol 3 has no proof to wait for."""
+        return True
+
+    @property
+    def has_deferred(self) -> bool:
+        """No answer of protocol 3 waits for anything."""
+        return False
+
+    def deferred(self) -> Iterator[bytes]:
+        """Nothing: see `has_deferred`."""
+        return iter(())
 
     def receive(self, data: memoryview) -> Iterator[bytes]:
         """Takes what the peer sent, in any pieces, and yields the responses to send back."""
@@ -215,7 +241,7 @@ class Session3:
     def _register(self, name: str) -> Response:
         self._check_length(name)
         check_client_name(name)
-        self._services.receiver.check_free_space()
+        self._services.receiver.quota.check_free_space()
         now = int(time.time())
         client = Client(id=new_client_id(), name=name, registered_at=now, last_seen=now)
         self._services.repository.add_client(client)
@@ -249,7 +275,14 @@ class Session3:
             client.name.encode(), name.encode("utf-8", "surrogateescape")
         ):
             raise UnknownIdentity("no client has this id and this name")
+        if client.disabled:
+            raise UnknownIdentity("the client is disabled")
         return client
+
+    def _check_enabled(self, client_id: bytes) -> None:
+        client = self._services.repository.find_client(client_id)
+        if client is None or client.disabled:
+            raise Refused("no AES key was agreed on this connection")
 
     def _new_key(self, generation: Generation, public_key: bytes) -> tuple[bytes, bytes, bytes]:
         """A new AES key: itself, under the client's key, and under the server's key file."""
@@ -264,7 +297,8 @@ class Session3:
 
     def _authenticate(self, head: RequestHead) -> tuple[bytes, bytes]:
         """The connection's client id and AES key, when the request is that client's."""
-        if self._aes_key is None:
+        if self._aes_key is None and self._services.config.reuse_keys_seconds:
+            self._check_enabled(head.client_id)  # what is left from before may have to end
             keyed = self._services.key_table.take(head.client_id, self._address)
             if keyed is not None:
                 self._client_id, self._aes_key = head.client_id, keyed.aes_key
@@ -362,11 +396,3 @@ def _refusal(head: RequestHead, error: ServerError | ProtocolError) -> Response:
         case Reconnect(), UnknownIdentity():
             return ReconnectRefused(head.client_id)
     return GeneralError()
-
-
-def new_client_id() -> bytes:
-    """A random 16-byte client id that cannot be taken for the start of a TLS connection."""
-    while True:
-        client_id = os.urandom(CLIENT_ID_BYTES)
-        if client_id[0] != _TLS_HANDSHAKE:
-            return client_id

@@ -1,5 +1,5 @@
 """Where the bytes of files live."""
 
-from server.storage.directory import DirectoryStorage, StagedFile, object_path
+from server.storage.directory import DirectoryStorage, StagedFile, object_path, read_fully
 
-__all__ = ["DirectoryStorage", "StagedFile", "object_path"]
+__all__ = ["DirectoryStorage", "StagedFile", "object_path", "read_fully"]

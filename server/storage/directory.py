@@ -1,9 +1,9 @@
 """Files in a local directory.
 
     <data>/lock                       held by the one server that uses the directory
-    <data>/staging/<upload id>        bytes that are not verified yet
-    <data>/<client id>/<upload id>    verified files; ids in hexadecimal
-    <data>/orphans/<client id>/<upload id>
+    <data>/staging/<object id>        bytes that are not verified yet
+    <data>/<client id>/<object id>    verified files; ids in hexadecimal
+    <data>/orphans/<client id>/<object id>
                                       objects that the database does not know
 
 No name that a client sends is ever part of a path. Staging lies in the same file system, so that
@@ -14,11 +14,13 @@ import contextlib
 import fcntl
 import os
 import re
-from collections.abc import Iterator
+import threading
+from collections.abc import Container, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import BinaryIO
 
-from server.durability import make_directory, sync_directory
+from server.durability import make_directory, sync_directory, sync_file, sync_file_system
 from server.errors import ConfigurationError, StorageError
 
 _ID = re.compile(r"[0-9a-f]{32}")
@@ -26,18 +28,41 @@ _ID = re.compile(r"[0-9a-f]{32}")
 # on a disk that is slower than the network.
 _WRITE_OUT_BYTES = 8 * 2**20
 _WAIT_BYTES = 128 * 2**20
+# From here on one sync of the whole file system is quicker than one of each file.
+_FILES_FOR_SYNCFS = 8
 
 
 class StagedFile:
     """A file that is being received: visible to nobody, gone unless it is published."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, resume: bool = False) -> None:
+        """Creates the file, or with `resume` opens what is there of it."""
         self._path = path
+        new = 0 if resume else os.O_EXCL
         with _storage_errors("cannot stage a file"):
-            self._descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        self._size = 0
+            self._descriptor = os.open(path, os.O_RDWR | os.O_CREAT | new, 0o600)
+            self._size = os.lseek(self._descriptor, 0, os.SEEK_END)
         self._written_out = 0
         self._waited_for = 0
+
+    @property
+    def size(self) -> int:
+        """Bytes that the file holds."""
+        return self._size
+
+    def cut(self, size: int) -> None:
+        """Keeps the first `size` bytes only; raises `StorageError`."""
+        with _storage_errors("cannot cut a staged file"):
+            os.ftruncate(self._descriptor, size)
+            self._size = os.lseek(self._descriptor, 0, os.SEEK_END)
+
+    def content(self, buffer: memoryview) -> Iterator[memoryview]:
+        """All bytes, read into `buffer` piece by piece; raises `StorageError`."""
+        offset = 0
+        with _storage_errors("cannot read a staged file"):
+            while read := os.preadv(self._descriptor, [buffer], offset):
+                yield buffer[:read]
+                offset += read
 
     def write(self, data: memoryview) -> None:
         """Appends `data`; raises `StorageError` on a full or failing disk."""
@@ -60,7 +85,11 @@ class StagedFile:
         second sync would report success: the file must be discarded.
         """
         with _storage_errors("cannot sync a staged file"):
-            os.fsync(self._descriptor)
+            if self._descriptor >= 0:
+                os.fsync(self._descriptor)
+            else:
+                # A failed write that nobody has been told of is told to who opens the file next.
+                sync_file(self._path)
 
     def close(self) -> None:
         """Releases the descriptor; the file stays staged."""
@@ -77,9 +106,22 @@ class StagedFile:
             self._path.unlink()
 
 
-def object_path(root: Path, client_id: bytes, upload_id: bytes) -> Path:
+def read_fully(stream: BinaryIO, buffer: memoryview) -> int:
+    """Fills `buffer` from an object and returns its size; raises `StorageError` when the object
+    ends or fails before."""
+    filled = 0
+    with _storage_errors("cannot read an object"):
+        while filled < len(buffer):
+            read = stream.readinto(buffer[filled:])  # type: ignore[attr-defined] # it is a FileIO
+            if not read:
+                raise StorageError("an object is shorter than the database says")
+            filled += read
+    return filled
+
+
+def object_path(root: Path, client_id: bytes, object_id: bytes) -> Path:
     """Where the bytes of a file lie under a data directory."""
-    return root / client_id.hex() / upload_id.hex()
+    return root / client_id.hex() / object_id.hex()
 
 
 class DirectoryStorage:
@@ -94,6 +136,8 @@ class DirectoryStorage:
         self._staging = root / "staging"
         self._orphans = root / "orphans"
         self._durable_directories: set[bytes] = set()
+        self._sync_turn = threading.Lock()
+        self._doubtful = False
         try:
             make_directory(root)
             # An earlier start may have made it and been killed before it was durable; where we may
@@ -120,17 +164,58 @@ class DirectoryStorage:
         """Lets another server have the directory."""
         os.close(self._lock)
 
-    def stage(self, upload_id: bytes) -> StagedFile:
+    def stage(self, object_id: bytes) -> StagedFile:
         """A new, empty staged file."""
-        return StagedFile(self._staging / upload_id.hex())
+        return StagedFile(self._staging / object_id.hex())
 
-    def publish(self, client_id: bytes, upload_id: bytes) -> None:
-        """Moves a synced staged file to its object's place, durably; moving it again is harmless.
+    def resume(self, client_id: bytes, object_id: bytes) -> StagedFile:
+        """A staged file with what it holds already, or a new one.
+
+        An object that was put in place and then not published becomes staged again.
+        """
+        staged = self._staging / object_id.hex()
+        with _storage_errors("cannot stage a file again"), contextlib.suppress(FileNotFoundError):
+            if not staged.exists():
+                self.path(client_id, object_id).rename(staged)
+        return StagedFile(staged, resume=True)
+
+    def discard(self, object_id: bytes) -> None:
+        """Removes a staged file that nobody has open; one that is gone is no error."""
+        with _storage_errors("cannot remove a staged file"):
+            (self._staging / object_id.hex()).unlink(missing_ok=True)
+
+    def sync(self, staged: Sequence[StagedFile]) -> None:
+        """Puts the content of all these files on the disk; raises `StorageError` as their own
+        `sync` does."""
+        if len(staged) >= _FILES_FOR_SYNCFS and self._sync_file_system():
+            return
+        for file in staged:
+            file.sync()
+
+    def _sync_file_system(self) -> bool:
+        with self._sync_turn, _storage_errors("cannot sync staged files"):
+            if self._doubtful:
+                return False
+            try:
+                return sync_file_system(self._lock)
+            except OSError:
+                # One descriptor tells of a failure once, and it may be another thread's: from now
+                # on every file is asked itself.
+                self._doubtful = True
+                raise
+
+    def open(self, client_id: bytes, object_id: bytes) -> BinaryIO:
+        """An object's bytes, to be read without a buffer; raises `StorageError`."""
+        with _storage_errors("cannot open an object"):
+            return self.path(client_id, object_id).open("rb", buffering=0)
+
+    def publish(self, client_id: bytes, *object_ids: bytes) -> None:
+        """Moves synced staged files of one client to their objects' places, durably, all with one
+        sync of the directory; moving them again is harmless.
 
         Raises `StorageError`.
         """
-        target = self.path(client_id, upload_id)
-        directory = target.parent
+        directory = self._root / client_id.hex()
         with _storage_errors("cannot publish a file"):
             # That the directory exists does not show that it is durable: another thread may have
             # made it just now, or its sync may have failed.
@@ -138,54 +223,57 @@ class DirectoryStorage:
                 directory.mkdir(mode=0o700, exist_ok=True)
                 sync_directory(self._root)
                 self._durable_directories.add(client_id)
-            if not target.exists():
-                (self._staging / upload_id.hex()).rename(target)
+            for object_id in object_ids:
+                target = self.path(client_id, object_id)
+                if not target.exists():
+                    (self._staging / object_id.hex()).rename(target)
             sync_directory(directory)
 
-    def path(self, client_id: bytes, upload_id: bytes) -> Path:
+    def path(self, client_id: bytes, object_id: bytes) -> Path:
         """Where an object's bytes are."""
-        return object_path(self._root, client_id, upload_id)
+        return object_path(self._root, client_id, object_id)
 
-    def size(self, client_id: bytes, upload_id: bytes) -> int | None:
+    def size(self, client_id: bytes, object_id: bytes) -> int | None:
         """An object's size in bytes, None when it is not there. Raises `StorageError`."""
         with _storage_errors("cannot look at an object"):
             try:
-                return self.path(client_id, upload_id).stat().st_size
+                return self.path(client_id, object_id).stat().st_size
             except FileNotFoundError:
                 return None
 
-    def remove(self, client_id: bytes, upload_id: bytes) -> None:
+    def remove(self, client_id: bytes, object_id: bytes) -> None:
         """Removes an object; one that is gone already is no error. Raises `StorageError`."""
         with _storage_errors("cannot remove an object"):
-            self.path(client_id, upload_id).unlink(missing_ok=True)
+            self.path(client_id, object_id).unlink(missing_ok=True)
 
-    def sweep_staging(self) -> int:
-        """Removes all staged files and returns their number."""
+    def sweep_staging(self, keep: Container[bytes] = ()) -> int:
+        """Removes all staged files but those with these object ids, and returns their number."""
         swept = 0
         with _storage_errors("cannot sweep the staging directory"):
             for path in self._staging.iterdir():
-                path.unlink()
-                swept += 1
+                if not (_ID.fullmatch(path.name) and bytes.fromhex(path.name) in keep):
+                    path.unlink()
+                    swept += 1
         return swept
 
     def client_ids(self) -> Iterator[bytes]:
         """Ids of all clients that have a directory."""
         return _ids(self._root)
 
-    def upload_ids(self, client_id: bytes) -> Iterator[bytes]:
-        """Upload ids of all objects of a client."""
+    def object_ids(self, client_id: bytes) -> Iterator[bytes]:
+        """Ids of all objects of a client."""
         directory = self._root / client_id.hex()
         return _ids(directory) if directory.is_dir() else iter(())
 
-    def set_aside(self, client_id: bytes, upload_id: bytes) -> None:
+    def set_aside(self, client_id: bytes, object_id: bytes) -> None:
         """Moves an object that the database does not know to orphans. Raises `StorageError`."""
-        self._move(self._root / client_id.hex(), self._orphans / client_id.hex(), upload_id)
+        self._move(self._root / client_id.hex(), self._orphans / client_id.hex(), object_id)
 
-    def bring_back(self, client_id: bytes, upload_id: bytes) -> bool:
+    def bring_back(self, client_id: bytes, object_id: bytes) -> bool:
         """Moves an object back from orphans; False when it is not there."""
-        if not (self._orphans / client_id.hex() / upload_id.hex()).exists():
+        if not (self._orphans / client_id.hex() / object_id.hex()).exists():
             return False
-        self._move(self._orphans / client_id.hex(), self._root / client_id.hex(), upload_id)
+        self._move(self._orphans / client_id.hex(), self._root / client_id.hex(), object_id)
         return True
 
     def free_bytes(self) -> int:
@@ -194,10 +282,10 @@ class DirectoryStorage:
             status = os.statvfs(self._root)
         return status.f_bavail * status.f_frsize
 
-    def _move(self, source: Path, target: Path, upload_id: bytes) -> None:
+    def _move(self, source: Path, target: Path, object_id: bytes) -> None:
         with _storage_errors(f"cannot move an object from {source} to {target}"):
             make_directory(target)
-            (source / upload_id.hex()).rename(target / upload_id.hex())
+            (source / object_id.hex()).rename(target / object_id.hex())
             sync_directory(target)
             sync_directory(source)
 

@@ -1,0 +1,62 @@
+"""Small files that come without a gap are made durable together (section 5, *put*)."""
+
+from dataclasses import dataclass
+
+from server.attempts import Incoming, Receipt
+from server.errors import ServerError
+from server.refusals import Failure
+from server.uploading import Uploads
+
+_BATCH_FILES = 256
+_BATCH_BYTES = 8 * 2**20
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What became of a small file of `size` bytes; `size` is 0 where nothing was published."""
+
+    request_id: int
+    result: Receipt | Failure
+    size: int
+
+
+class SmallFiles:
+    """The small files of one connection whose answers wait, in the order in which they came."""
+
+    def __init__(self, uploads: Uploads) -> None:
+        self._uploads = uploads
+        self._waiting: list[tuple[int, Incoming | Receipt | Failure]] = []
+        self._bytes = 0
+
+    def __bool__(self) -> bool:
+        return bool(self._waiting)
+
+    @property
+    def full(self) -> bool:
+        """Whether no more of them should wait."""
+        return len(self._waiting) >= _BATCH_FILES or self._bytes >= _BATCH_BYTES
+
+    def add(self, request_id: int, file: Incoming | Receipt | Failure, sealed_bytes: int) -> None:
+        """Adds a staged file, or what there is to answer where nothing is to be published."""
+        self._waiting.append((request_id, file))
+        self._bytes += sealed_bytes
+
+    def publish(self) -> list[Answer]:
+        """Makes what waits durable and visible, all of it or nothing, and tells the answers."""
+        waiting, self._waiting, self._bytes = self._waiting, [], 0
+        staged = [file for _, file in waiting if isinstance(file, Incoming)]
+        outcomes = iter(self._outcomes(staged))
+        return [
+            Answer(request_id, next(outcomes), file.size)
+            if isinstance(file, Incoming)
+            else Answer(request_id, file, 0)
+            for request_id, file in waiting
+        ]
+
+    def _outcomes(self, staged: list[Incoming]) -> list[Receipt | ServerError]:
+        if not staged:
+            return []
+        try:
+            return self._uploads.publish(staged)
+        except ServerError as error:
+            return [error] * len(staged)

@@ -1,0 +1,201 @@
+"""The operator's commands: their arguments, and which function answers them."""
+
+import argparse
+import re
+import signal
+from collections.abc import Callable, Mapping
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from server.config import Config
+from server.errors import ServerError
+
+if TYPE_CHECKING:
+    from server.repository import Repository
+
+_UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+_DURATION = re.compile(r"(\d{1,9}) ?([smhd])", re.IGNORECASE | re.ASCII)
+_MAX_SECONDS = 10 * 365 * 86400
+
+_DISABLE = """\
+Shuts a client out until it is enabled again; its files stay. It is refused the next time it has
+to prove who it is: a connection that it has open goes on until it ends.
+"""
+_REMOVE = """\
+Removes a client, its files and its unfinished uploads from the database: it is not let in any more
+and its name is free again. This cannot be undone. The files' bytes are only marked for removal
+here, since another process must not delete what the server may be reading: a server that runs
+removes them within a few minutes, one that does not run removes them at its next start.
+"""
+
+Print = Callable[[str], None]
+
+
+def parse_duration(text: str) -> int:
+    """Seconds from `90s`, `30m`, `24h` or `7d`, up to ten years."""
+    match = _DURATION.fullmatch(text.strip())
+    seconds = int(match[1]) * _UNITS[match[2].lower()] if match else 0
+    if not 0 < seconds <= _MAX_SECONDS:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a time such as 90s, 30m, 24h or 7d")
+    return seconds
+
+
+def add_to(parser: argparse.ArgumentParser) -> None:
+    """Adds every command to the command line of the server."""
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND", title="commands")
+    commands.add_parser("fingerprint", help="print what clients know this server by")
+    _add_tokens(_actions(commands, "token", "let clients register over protocol 4"))
+    _add_clients(_actions(commands, "clients", "show or change the registered clients"))
+    _add_files(_actions(commands, "files", "show or copy out the received files"))
+
+
+def _actions(commands: Any, name: str, text: str) -> Any:  # noqa: ANN401 - argparse's is private
+    parser = commands.add_parser(name, help=text, description=text)
+    return parser.add_subparsers(dest="action", metavar="ACTION", required=True)
+
+
+def _add_tokens(actions: Any) -> None:  # noqa: ANN401
+    create = actions.add_parser(
+        "create",
+        help="make a token for one registration and print it, once",
+        description="Makes a token that is good for one registration and prints it. It is not "
+        "kept, only its SHA-256 is: give it to the client now.",
+    )
+    create.add_argument("--name", help="the only client name that it is good for (default: any)")
+    create.add_argument(
+        "--expires",
+        type=parse_duration,
+        default="24h",
+        metavar="TIME",
+        help="how long it is good: 90s, 30m, 24h, 7d (default: 24h)",
+    )
+    _add_json(actions.add_parser("list", help="show the tokens that are not used up"))
+    revoke = actions.add_parser("revoke", help="make a token useless")
+    revoke.add_argument(
+        "digest", metavar="DIGEST-PREFIX", help="beginning of its digest, see `token list`"
+    )
+
+
+def _add_clients(actions: Any) -> None:  # noqa: ANN401
+    _add_json(actions.add_parser("list", help="show every client"))
+    show = actions.add_parser("show", help="show a client's key, files and dates")
+    disable = actions.add_parser("disable", help="shut a client out", description=_DISABLE)
+    enable = actions.add_parser("enable", help="let a client in again")
+    remove = actions.add_parser(
+        "remove", help="remove a client and all its files", description=_REMOVE
+    )
+    for action in (show, disable, enable, remove):
+        action.add_argument("client", metavar="NAME", help="the client's name or id")
+    _add_json(show)
+    remove.add_argument("--yes", action="store_true", help="do not ask")
+
+
+def _add_files(actions: Any) -> None:  # noqa: ANN401
+    listing = actions.add_parser("list", help="show every file, its checksum and where it lies")
+    _add_json(listing)
+    listing.add_argument("--client", metavar="NAME", help="only this client's (name or id)")
+    show = actions.add_parser("show", help="show all that is known of a file")
+    show.add_argument("client", metavar="CLIENT", help="the client's name or id")
+    show.add_argument("name", metavar="NAME", help="the file's name")
+    _add_json(show)
+    export = actions.add_parser("export", help="copy files to DIRECTORY/CLIENT/NAME")
+    export.add_argument("directory", metavar="DIRECTORY", type=Path)
+    export.add_argument("--client", metavar="NAME", help="only this client's (name or id)")
+
+
+def _add_json(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--json", action="store_true", help="one JSON object a line")
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """A command that was given, and where its answer goes; `confirm` is asked before something is
+    lost."""
+
+    config: Config
+    flags: Mapping[str, Any]
+    show: Print
+    complain: Callable[[ServerError], None]
+    confirm: Callable[[str], bool]
+
+    @property
+    def as_json(self) -> bool:
+        return bool(self.flags.get("json"))
+
+    @property
+    def client(self) -> str:
+        """The client that the command names."""
+        return str(self.flags["client"])
+
+
+def run(call: Call) -> int:
+    """Carries the command out and returns the exit status. Raises `ServerError`."""
+    from server import administration, inspection  # what is behind them takes long to load
+
+    signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # as `files list | head` expects
+    if call.flags["command"] == "fingerprint":
+        administration.show_fingerprint(call.config, call.show)
+        return 0
+    answer = {"token": _run_token, "clients": _run_clients, "files": _run_files}
+    with closing(inspection.open_existing(call.config)) as repository:
+        return answer[call.flags["command"]](call, repository)
+
+
+def _run_token(call: Call, repository: "Repository") -> int:
+    from server import administration
+
+    match call.flags["action"]:
+        case "create":
+            administration.create_token(
+                repository, call.show, name=call.flags["name"], seconds=call.flags["expires"],
+                max_name_bytes=call.config.max_name_bytes,
+            )  # fmt: skip
+        case "list":
+            administration.list_tokens(repository, call.show, as_json=call.as_json)
+        case _:
+            administration.revoke_token(repository, call.show, call.flags["digest"])
+    return 0
+
+
+def _run_clients(call: Call, repository: "Repository") -> int:
+    from server import administration, inspection
+
+    match call.flags["action"]:
+        case "list":
+            inspection.list_clients(repository, call.show, as_json=call.as_json)
+        case "show":
+            inspection.show_client(repository, call.show, call.client, as_json=call.as_json)
+        case "remove":
+            confirm = (lambda _question: True) if call.flags["yes"] else call.confirm
+            return administration.remove_client(repository, call.show, call.client, confirm)
+        case action:
+            administration.set_disabled(
+                repository, call.show, call.client, disabled=action == "disable"
+            )
+    return 0
+
+
+def _run_files(call: Call, repository: "Repository") -> int:
+    from server import inspection
+
+    data, only = call.config.data, call.flags["client"]
+    match call.flags["action"]:
+        case "list":
+            inspection.list_files(repository, data, call.show, as_json=call.as_json, client=only)
+        case "show":
+            inspection.show_file(
+                repository, data, call.show, call.client, call.flags["name"], as_json=call.as_json
+            )
+        case _:
+            failures: list[ServerError] = []
+            target = call.flags["directory"]
+            for path in inspection.export_files(
+                repository, data, target, failures.append, client=only
+            ):
+                call.show(str(path))
+            for failure in failures:
+                call.complain(failure)
+            return 1 if failures else 0
+    return 0

@@ -1,0 +1,204 @@
+"""One client's connection: finds out which protocol it speaks, then moves bytes between its socket
+and its session, within deadlines."""
+
+import logging
+import select
+import socket
+import socketserver
+import ssl
+import time
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+from protocol.channel import ALPN, TLS_HANDSHAKE
+from server.certificate import Certificate
+from server.session3 import Services, Session3
+from server.session4 import Services4, Session4
+
+if TYPE_CHECKING:
+    from server.listener import Listener
+
+_log = logging.getLogger(__name__)
+
+_FAREWELL_SECONDS = 2.0
+_FAREWELL_BYTES = 65536
+
+
+class Session(Protocol):
+    """What the sessions of both protocols have in common."""
+
+    ended: bool
+
+    @property
+    def between_requests(self) -> bool: ...
+    @property
+    def busy(self) -> bool: ...
+    @property
+    def introduced(self) -> bool: ...
+    @property
+    def has_deferred(self) -> bool: ...
+    def writable(self) -> memoryview: ...
+    def written(self, size: int) -> Iterator[bytes | memoryview]: ...
+    def deferred(self) -> Iterator[bytes | memoryview]: ...
+    def close(self) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Doors:
+    """What a server serves: protocol 3 where it is allowed, protocol 4 under its certificate."""
+
+    services3: Services
+    services4: Services4
+    certificate: Certificate
+
+
+class Connection(socketserver.BaseRequestHandler):
+    """Serves one connection in a thread of its own."""
+
+    server: "Listener"
+    request: socket.socket
+
+    def handle(self) -> None:
+        self._config = self.server.config
+        self._socket = self.request
+        self._connected = time.monotonic()
+        session: Session | None = None
+        try:
+            self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            session = self._open_session()
+            if session is not None:
+                self.server.attach(self.request, self._socket, session)
+                self._serve(session)
+        except TimeoutError:
+            self._log_end(session, "timed out")
+        except OSError as error:
+            self._log_end(session, error.strerror or str(error))
+        finally:
+            try:
+                if session is not None:
+                    session.close()
+            finally:
+                self._hang_up()
+
+    def _open_session(self) -> Session | None:
+        address = self.client_address[0]
+        self._socket.settimeout(self._config.idle_seconds)
+        first = self._socket.recv(1, socket.MSG_PEEK)
+        if not first:
+            return None
+        if first[0] == TLS_HANDSHAKE:
+            return self._open_tls(address)
+        if self._config.loopback or self._config.allow_protocol_3:
+            return Session3(self.server.doors.services3, address)
+        _log.warning("connection from %s refused: protocol 3 is not allowed here", address)
+        return None
+
+    def _open_tls(self, address: str) -> Session | None:
+        context, fingerprint = self.server.doors.certificate.current
+        # In this thread and within a deadline: in accept one slow handshake would stop everybody.
+        tls = context.wrap_socket(
+            self._socket,
+            server_side=True,
+            do_handshake_on_connect=False,
+            suppress_ragged_eofs=False,  # else a cut-off connection looks like a clean end
+        )
+        self._socket = tls
+        self.server.attach(self.request, tls, None)
+        tls.settimeout(self._config.handshake_seconds)
+        tls.do_handshake()
+        if tls.selected_alpn_protocol() != ALPN:
+            _log.warning("connection from %s refused: it does not ask for %s", address, ALPN)
+            return None
+        return Session4(self.server.doors.services4, address, fingerprint)
+
+    def _serve(self, session: Session) -> None:
+        began, received = 0.0, 0
+        while not session.ended and not (self.server.draining and not session.busy):
+            if session.has_deferred and not self._more_at_hand():
+                self._send(session.deferred())
+                continue
+            if session.between_requests:
+                began, received = 0.0, 0
+            elif not began:
+                began = time.monotonic()
+            view = session.writable()
+            patience = self._patience(session, began, received)
+            # A drain ends our reading, which TLS would take, and tell the client, for an attack.
+            if isinstance(self._socket, ssl.SSLSocket) and not session.busy:
+                if not self._more_at_hand(patience):
+                    raise TimeoutError
+                if self.server.draining:
+                    return
+            self._socket.settimeout(patience)
+            size = self._socket.recv_into(view)
+            if not size:
+                self._send(session.deferred())
+                return
+            received += size
+            self._send(session.written(size))
+
+    def _send(self, responses: Iterable[bytes | memoryview]) -> None:
+        for response in responses:
+            self._socket.settimeout(self._config.read_seconds)
+            self._socket.sendall(response)
+
+    def _more_at_hand(self, seconds: float = 0.0) -> bool:
+        if isinstance(self._socket, ssl.SSLSocket) and self._socket.pending():
+            return True
+        poll = select.poll()  # select() cannot look at descriptors beyond 1023
+        poll.register(self._socket, select.POLLIN)
+        return bool(poll.poll(seconds * 1000))
+
+    def _patience(self, session: Session, began: float, received: int) -> float:
+        """Seconds that the next bytes may take, `received` bytes after a request began."""
+        config = self._config
+        now = time.monotonic()
+        if not session.introduced:
+            return _left(self._connected + config.handshake_seconds - now)
+        if not began:
+            return config.idle_seconds
+        if not config.min_rate:
+            return config.read_seconds
+        # By what has come, not by what was announced: an announcement costs its sender nothing, and
+        # packets that follow on each other without a gap are timed as one.
+        allowance = config.request_seconds + received / config.min_rate
+        return min(config.read_seconds, _left(began + allowance - now))
+
+    def _hang_up(self) -> None:
+        try:
+            self._socket.settimeout(_FAREWELL_SECONDS)
+            self._say_farewell()
+            self._let_the_answer_arrive()
+        except (OSError, ValueError) as error:  # many peers are gone by now
+            _log.debug("no farewell from %s: %s", self.client_address[0], error)
+        finally:
+            self._socket.close()
+
+    def _say_farewell(self) -> None:
+        """Tells a TLS peer that the end is meant; one that is still sending does not answer it."""
+        if isinstance(self._socket, ssl.SSLSocket):
+            try:
+                self._socket = self._socket.unwrap()
+            except (OSError, ValueError) as error:
+                _log.debug("no TLS farewell from %s: %s", self.client_address[0], error)
+
+    def _let_the_answer_arrive(self) -> None:
+        """Reads on a little: closing on unread bytes resets the connection, and a reset may
+        overtake the answer that says why."""
+        self._socket.shutdown(socket.SHUT_WR)
+        passed_over = memoryview(bytearray(_FAREWELL_BYTES))
+        until = time.monotonic() + _FAREWELL_SECONDS
+        while self._socket.recv_into(passed_over) and time.monotonic() < until:
+            pass
+
+    def _log_end(self, session: Session | None, cause: str) -> None:
+        busy = session is not None and session.busy
+        level = logging.WARNING if busy else logging.DEBUG
+        _log.log(level, "connection from %s ended: %s", self.client_address[0], cause)
+
+
+def _left(seconds: float) -> float:
+    if seconds <= 0:
+        raise TimeoutError
+    return seconds

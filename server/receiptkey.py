@@ -1,0 +1,40 @@
+"""The key that signs receipts (section 7): Ed25519 (RFC 8032), apart from the certificate.
+
+Certificates are renewed; a receipt must be verifiable years later by the key it was signed with.
+"""
+
+from pathlib import Path
+
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from server.durability import write_private
+from server.errors import ConfigurationError
+
+_KEY_BYTES = 32
+
+
+class ReceiptKey:
+    """Signs receipts with the key in a file of mode 0600, which is made on the first start."""
+
+    def __init__(self, path: Path) -> None:
+        """Raises `ConfigurationError` when the file is unusable."""
+        try:
+            if not path.exists():
+                write_private(path, Ed25519PrivateKey.generate().private_bytes_raw())
+            if path.stat().st_mode & 0o077:
+                raise ConfigurationError(f"receipt key {path} is open to others: chmod 600 {path}")
+            seed = path.read_bytes()
+        except OSError as error:
+            raise ConfigurationError(f"receipt key {path}: {error.strerror}") from error
+        if len(seed) != _KEY_BYTES:
+            raise ConfigurationError(f"receipt key {path} is damaged: restore it from a backup")
+        self._key = Ed25519PrivateKey.from_private_bytes(seed)
+        self.public = self._key.public_key().public_bytes(
+            serialization.Encoding.Raw, serialization.PublicFormat.Raw
+        )
+        """The 32-byte public key."""
+
+    def sign(self, body: bytes) -> bytes:
+        """The 64-byte signature over a receipt's body."""
+        return self._key.sign(body)

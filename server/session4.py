@@ -1,0 +1,354 @@
+"""One protocol-4 connection behind TLS: bytes in, responses out, no socket.
+
+The rules, all of which live here:
+- A connection is anonymous until the client has proved that it opened the challenge; before that it
+  may register, connect and prove, and after that everything else (section 3.2).
+- Requests are carried out and answered in order. Small files alone are held back: all that have
+  arrived without a gap are made durable together, before anything else is carried out (`deferred`).
+- A failed segment fails its attempt; what follows of that attempt is passed over, and its end is
+  answered with the reason.
+- What the client may not do is answered (`server.refusals`); what breaks the protocol, and failed
+  access, also ends the connection.
+"""
+
+import logging
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from protocol.contexts import SEGMENT_BYTES, SMALL_FILE_BYTES
+from protocol.decoder4 import FrameDecoder
+from protocol.errors import ProtocolError, UnsafeName
+from protocol.messages4 import (
+    REQUESTS,
+    Abandon,
+    Begin,
+    Begun,
+    Challenge,
+    Connect,
+    Connected,
+    Done,
+    End,
+    Get,
+    Prove,
+    Put,
+    Register,
+    Registered,
+    Request4,
+    Response4,
+    Segment,
+    Stored,
+    pack_head,
+    pack_message,
+)
+from protocol.names import check_client_name, check_path
+from server.access import Access, Bans
+from server.access import Challenge as SentChallenge
+from server.attempts import Attempt, Incoming, Receipt
+from server.batching import SmallFiles
+from server.config import Config
+from server.errors import AccessDenied, ServerError, StorageFull, UnknownUpload
+from server.ownfiles import OwnFiles, entry_of
+from server.rates import Rates
+from server.receiptkey import ReceiptKey
+from server.receiving import Receiver
+from server.refusals import Failure, explain
+from server.repository import Client, Repository
+from server.uploading import Uploads
+
+_requests = logging.getLogger("server.requests")
+
+_MAX_ATTEMPTS = 4
+
+Buffer = bytes | memoryview
+
+
+@dataclass(frozen=True, slots=True)
+class Services4:
+    """What the protocol-4 sessions of one server share."""
+
+    config: Config
+    repository: Repository
+    receiver: Receiver
+    uploads: Uploads
+    access: Access
+    bans: Bans
+    rates: Rates
+    receipt_key: ReceiptKey
+
+
+class Session4:
+    """Receive into `writable`, pass the count to `written`, send what that yields; when no more
+    bytes are at hand, send what `deferred` yields; `close` at the end."""
+
+    def __init__(self, services: Services4, address: str, fingerprint: bytes) -> None:
+        """`fingerprint` is that of the certificate which this connection was shown."""
+        self._services = services
+        self._address = address
+        self._fingerprint = fingerprint
+        self._decoder = FrameDecoder(REQUESTS)
+        self._challenge: SentChallenge | None = None
+        self._client: Client | None = None
+        self._secret = b""
+        self._attempts: dict[bytes, Attempt] = {}
+        self._failed: dict[bytes, Failure] = {}
+        self._small = SmallFiles(services.uploads)
+        self._plain: memoryview | None = None
+        self._began = 0.0
+        self.ended = False
+        """Whether the connection must be closed once everything yielded has been sent."""
+
+    @property
+    def introduced(self) -> bool:
+        """Whether the client has proved itself."""
+        return self._client is not None
+
+    @property
+    def busy(self) -> bool:
+        """Whether something is under way that a drain should let finish."""
+        return bool(self._attempts or self._small or not self._decoder.between_messages)
+
+    @property
+    def between_requests(self) -> bool:
+        """Whether the next byte begins a new message."""
+        return self._decoder.between_messages
+
+    @property
+    def has_deferred(self) -> bool:
+        """Whether answers wait for `deferred`."""
+        return bool(self._small)
+
+    def writable(self) -> memoryview:
+        """Where the next bytes of the peer go."""
+        return self._decoder.writable()
+
+    def written(self, size: int) -> Iterator[Buffer]:
+        """Takes what the peer sent into `writable` and yields the responses to send back."""
+        try:
+            for request_id, request in self._decoder.written(size):
+                if not isinstance(request, Put):
+                    yield from self.deferred()
+                yield from self._answer(request_id, request)
+                if self.ended:
+                    return
+        except ProtocolError as error:
+            yield from self.deferred()
+            self.ended = True
+            self._log(None, error, 0)
+            yield pack_message(explain(error), self._decoder.request_id)
+
+    def deferred(self) -> Iterator[Buffer]:
+        """Makes the small files that wait durable together and yields their answers."""
+        for answer in self._small.publish():
+            if isinstance(answer.result, Receipt):
+                self._log("Put", None, answer.size)
+                stored = Stored(answer.result.body, answer.result.signature)
+                yield pack_message(stored, answer.request_id)
+            else:
+                self._log("Put", answer.result, answer.size)
+                yield pack_message(explain(answer.result), answer.request_id)
+
+    def close(self) -> None:
+        """Ends the session: interrupted uploads stay for the next attempt."""
+        try:
+            for _ in self.deferred():
+                pass  # what was received whole is kept even when its answer reaches nobody
+        finally:
+            while self._attempts:
+                self._services.uploads.leave(self._attempts.popitem()[1])
+
+    # One request
+
+    def _answer(self, request_id: int, request: Request4) -> Iterator[Buffer]:
+        self._began = time.monotonic()
+        try:
+            self._check_turn(request)
+            match request:
+                case Segment():
+                    self._take(request)
+                    return
+                case Put():
+                    yield from self._defer(request_id, request)
+                    return
+                case Get():
+                    yield from self._send(request_id, request)
+                    return
+            response = self._carry_out(request)
+        except (ServerError, ProtocolError) as error:
+            yield from self.deferred()  # a small file that does not verify has others before it
+            yield from self._refuse(request_id, request, error)
+            return
+        size = request.size or 0 if isinstance(request, End) else 0
+        self._log(type(request).__name__, None, size)
+        yield pack_message(response, request_id)
+
+    def _refuse(self, request_id: int, request: Request4, error: Failure) -> Iterator[Buffer]:
+        refused = explain(error)
+        if isinstance(error, AccessDenied):
+            self._services.bans.record(self._address)
+        self.ended = refused.reason.closes
+        self._log(type(request).__name__, error, 0)
+        yield pack_message(refused, request_id)
+
+    def _check_turn(self, request: Request4) -> None:
+        introduces = isinstance(request, Register | Connect | Prove)
+        if introduces == self.introduced:
+            raise ProtocolError(f"{type(request).__name__} is out of turn")
+        if introduces:
+            self._services.bans.check(self._address)
+
+    def _carry_out(self, request: Request4) -> Response4:
+        match request:
+            case Register():
+                return self._register(request)
+            case Connect():
+                return self._connect(request)
+            case Prove():
+                return self._prove(request)
+            case Begin():
+                return self._begin(request)
+            case End():
+                return self._end(request)
+            case Abandon(upload_id=upload_id):
+                self._failed.pop(upload_id, None)
+                self._leave(upload_id)
+                self._services.uploads.abandon(self._known, upload_id)
+                return Done()
+            case _:
+                return self._files.carry_out(request)
+
+    # Identity
+
+    def _register(self, request: Register) -> Response4:
+        check_client_name(request.name)
+        self._check_length(request.name)
+        self._services.receiver.quota.check_free_space()
+        client = self._services.access.register(request.name, request.token, request.public_key)
+        return Registered(client.id)
+
+    def _connect(self, request: Connect) -> Response4:
+        challenge = self._services.access.challenge(request.client_id, self._fingerprint)
+        self._challenge = challenge
+        return Challenge(challenge.sealed)
+
+    def _prove(self, request: Prove) -> Response4:
+        challenge, self._challenge = self._challenge, None
+        if challenge is None:
+            raise ProtocolError("a proof without a challenge")
+        self._client = self._services.access.check(challenge, request.proof)
+        self._secret = challenge.secret
+        return Connected(self._services.receipt_key.public, int(time.time()), self._client.name)
+
+    @property
+    def _known(self) -> Client:
+        if self._client is None:
+            raise ProtocolError("the client has not proved itself")
+        return self._client
+
+    # Uploads
+
+    def _begin(self, request: Begin) -> Response4:
+        check_path(request.name)
+        self._failed.pop(request.upload_id, None)
+        self._leave(request.upload_id)
+        if len(self._attempts) >= _MAX_ATTEMPTS:
+            raise StorageFull(f"more than {_MAX_ATTEMPTS} uploads at once on one connection")
+        opened = self._services.uploads.begin(
+            self._known, request, self._secret, self._buffer(SEGMENT_BYTES)
+        )
+        if isinstance(opened, Receipt):
+            return Stored(opened.body, opened.signature)
+        self._attempts[request.upload_id] = opened
+        return Begun(opened.offset)
+
+    def _take(self, segment: Segment) -> None:
+        """Raises why the segment is refused; what follows of its attempt is passed over."""
+        attempt = self._attempts.get(segment.upload_id)
+        if attempt is None:
+            return
+        try:
+            self._services.rates.take(self._known.id, len(segment.sealed))
+            attempt.take(segment, self._buffer(SEGMENT_BYTES))
+        except ServerError as error:
+            self._fail(segment.upload_id, error)
+            raise
+
+    def _fail(self, upload_id: bytes, error: ServerError) -> None:
+        self._failed[upload_id] = error
+        if len(self._failed) > _MAX_ATTEMPTS:  # their ends were never sent
+            del self._failed[next(iter(self._failed))]
+        attempt = self._attempts.pop(upload_id)
+        self._services.uploads.leave(attempt, error)
+
+    def _end(self, request: End) -> Response4:
+        failure = self._failed.pop(request.upload_id, None)
+        if failure is not None:
+            raise failure
+        attempt = self._attempts.pop(request.upload_id, None)
+        if attempt is None:
+            raise UnknownUpload("it was not begun here")
+        receipt = self._services.uploads.finish(attempt, request)
+        return Stored(receipt.body, receipt.signature)
+
+    def _leave(self, upload_id: bytes) -> None:
+        attempt = self._attempts.pop(upload_id, None)
+        if attempt is not None:
+            self._services.uploads.leave(attempt)
+
+    def _defer(self, request_id: int, request: Put) -> Iterator[Buffer]:
+        file: Incoming | Receipt | Failure
+        try:
+            check_path(request.name)
+            self._services.rates.take(self._known.id, len(request.sealed))
+            file = self._services.uploads.put(
+                self._known, request, self._secret, self._buffer(SMALL_FILE_BYTES)
+            )
+        except (ServerError, UnsafeName) as error:
+            file = error
+        self._small.add(request_id, file, len(request.sealed))
+        if self._small.full:
+            yield from self.deferred()
+
+    # Files
+
+    @property
+    def _files(self) -> OwnFiles:
+        services = self._services
+        return OwnFiles(services.repository, services.receiver, services.rates, self._known.id)
+
+    def _send(self, request_id: int, request: Get) -> Iterator[Buffer]:
+        files = self._files
+        file, stream = files.open(request)
+        with stream:
+            yield pack_message(entry_of(file), request_id)
+            buffer = self._buffer(SEGMENT_BYTES)
+            for content in files.content(file, stream, request, self._secret, buffer):
+                yield pack_head(content, request_id)
+                yield memoryview(content.sealed)
+        self._log("Get", None, file.size - request.offset)
+
+    # Odds and ends
+
+    def _buffer(self, size: int) -> memoryview:
+        if self._plain is None or len(self._plain) < size:
+            self._plain = memoryview(bytearray(size))
+        return self._plain
+
+    def _check_length(self, name: str) -> None:
+        limit = self._services.config.max_name_bytes
+        if len(name.encode()) > limit:
+            raise UnsafeName(f"the name is longer than {limit} bytes")
+
+    def _log(self, request: str | None, failure: Failure | None, size: int) -> None:
+        extra: dict[str, object] = {
+            "address": self._address,
+            "client": self._client.id.hex() if self._client else "",
+            "request": request or "",
+            "generation": "4",
+            "outcome": "ok" if failure is None else type(failure).__name__,
+            "bytes": size,
+            "seconds": round(time.monotonic() - self._began, 6),
+        }
+        if failure is not None:
+            extra["cause"] = str(failure)
+        _requests.log(logging.INFO if failure is None else logging.WARNING, "request", extra=extra)

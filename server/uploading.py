@@ -1,0 +1,331 @@
+"""Uploads of protocol 4 (section 5): sealed segments to durable files, resumable and idempotent.
+
+The order is that of `server.receiving`: content synced, renamed to its object, directory synced,
+database committed, and only then the receipt. What a client sent before an interruption stays
+staged under the object id that its row in `uploads` names.
+"""
+
+import contextlib
+import hashlib
+import hmac
+import logging
+import os
+import threading
+import time
+from collections.abc import Callable, Sequence
+
+from protocol.contexts import Direction
+from protocol.messages4 import Begin, End, Policy, Put
+from protocol.receipts import ReceiptBody
+from server.attempts import Attempt, Incoming, Key, Receipt, Turns
+from server.errors import (
+    DigestMismatch,
+    FileExists,
+    LimitReached,
+    Refused,
+    ServerError,
+    StorageError,
+    TooLarge,
+)
+from server.quota import Reservation
+from server.receiptkey import ReceiptKey
+from server.receiving import OBJECT_ID_BYTES, Receiver
+from server.repository import Client, Publication, Published, Repository, StoredFile, Upload
+from server.sealing import SegmentOpener, content_key
+
+_log = logging.getLogger(__name__)
+
+
+class Uploads:
+    """All uploads of protocol 4 of one server."""
+
+    def __init__(
+        self,
+        receiver: Receiver,
+        repository: Repository,
+        receipt_key: ReceiptKey,
+        now: Callable[[], float] = time.time,
+    ) -> None:
+        self.storage = receiver.storage
+        self._receiver = receiver
+        self._repository = repository
+        self._receipt_key = receipt_key
+        self._now = now
+        self._turns = Turns()
+        self._lock = threading.Lock()
+        self._attempts: dict[Key, Attempt] = {}
+        # What interrupted uploads have staged counts in the limits like what is stored.
+        self._kept: dict[Key, Reservation] = {}
+        for row in repository.pending_uploads():
+            staged = self.storage.resume(row.client_id, row.object_id)
+            staged.close()
+            self._keep((row.client_id, row.upload_id), row.name, staged.size)
+
+    def begin(
+        self, client: Client, request: Begin, secret: bytes, buffer: memoryview
+    ) -> Attempt | Receipt:
+        """Opens an attempt, or gives the receipt of an upload that was completed before.
+
+        Raises `FileExists`, `LimitReached`, `StorageError` or `RepositoryError`.
+        """
+        key = (client.id, request.upload_id)
+        with self._turns.of(key):
+            # An attempt that was cut off may not have noticed: it gives its room back first.
+            self._take_over(key)
+            done = self._receipt_of(client, request.upload_id)
+            if done is not None:
+                self._release(key)
+                return done
+            self._check_policy(client, request)
+            kept = self._kept.pop(key, None)
+            if kept is not None:
+                kept.release()
+            try:
+                opened = self._open(client, request, secret, buffer)
+            except BaseException:  # whatever it was, what is staged still counts
+                if kept is not None:
+                    self._keep(key, kept.name, kept.bytes)
+                raise
+            if isinstance(opened, Attempt):
+                with self._lock:
+                    self._attempts[key] = opened
+            return opened
+
+    def _open(
+        self, client: Client, request: Begin, secret: bytes, buffer: memoryview
+    ) -> Attempt | Receipt:
+        reservation = self._receiver.quota.reserve(client.id, request.name, request.size)
+        try:
+            row = self._repository.begin_upload(self._row(client, request))
+            if row.receipt is None and row.size != request.size:
+                self._drop((client.id, request.upload_id))
+                row = self._repository.begin_upload(self._row(client, request))
+            if row.receipt is not None:
+                reservation.release()
+                return Receipt.unpack(row.receipt)
+            key = content_key(
+                secret, request.salt, Direction.TO_SERVER, client.id, request.upload_id
+            )
+            return Attempt(self.storage, client, request, key, row.object_id, reservation, buffer)
+        except BaseException:  # whatever it was, the room is free again
+            reservation.release()
+            raise
+
+    def finish(self, attempt: Attempt, end: End) -> Receipt:
+        """Publishes the content of an attempt, which is over whatever comes of it.
+
+        Raises `UnknownUpload` when it was taken over or is not complete, `DigestMismatch`,
+        `FileExists`, `StorageError` or `RepositoryError`.
+        """
+        with self._turns.of(attempt.key):  # nobody resumes and cuts what is being published
+            try:
+                incoming = attempt.complete(end)
+                (outcome,) = self.publish([incoming])
+            except BaseException as error:
+                self._end(attempt, error)
+                raise
+            with self._lock:
+                self._attempts.pop(attempt.key, None)
+            attempt.end()
+        if isinstance(outcome, Receipt):
+            return outcome
+        raise outcome
+
+    def put(
+        self, client: Client, request: Put, secret: bytes, buffer: memoryview
+    ) -> Incoming | Receipt:
+        """Stages a whole small file, or gives the receipt of one that was stored before and that
+        now stands in its own way.
+
+        Raises `BadSegment`, `DigestMismatch`, `FileExists`, `LimitReached`, `StorageError` or
+        `RepositoryError`."""
+        key = (client.id, request.upload_id)
+        if key in self._attempts or key in self._kept:
+            self.abandon(client, request.upload_id)
+        try:
+            return self._stage(client, request, secret, buffer)
+        except (FileExists, LimitReached):
+            done = self._receipt_of(client, request.upload_id)
+            if done is None:
+                raise
+            return done
+
+    def _stage(self, client: Client, request: Put, secret: bytes, buffer: memoryview) -> Incoming:
+        self._check_policy(client, request)
+        key = content_key(secret, request.salt, Direction.TO_SERVER, client.id, request.upload_id)
+        opener = SegmentOpener(key, request.upload_id, 0)
+        plain = opener.open(0, memoryview(request.sealed), buffer, final=True)
+        if not hmac.compare_digest(hashlib.sha256(plain).digest(), request.sha256):
+            raise DigestMismatch("SHA-256 differs from what the client read")
+        reservation = self._receiver.quota.reserve(client.id, request.name, len(plain))
+        object_id = os.urandom(OBJECT_ID_BYTES)
+        try:
+            staged = self.storage.stage(object_id)
+        except BaseException:  # whatever it was, the room is free again
+            reservation.release()
+            raise
+        try:
+            staged.write(plain)
+            staged.close()  # a batch of hundreds must not hold as many descriptors
+        except BaseException:  # whatever it was, nothing of the file stays
+            staged.discard()
+            reservation.release()
+            raise
+        return Incoming(
+            client, request.upload_id, object_id, staged, reservation, request.name, len(plain),
+            request.sha256, request.modified, request.mode, request.policy,
+        )  # fmt: skip
+
+    def publish(self, batch: Sequence[Incoming]) -> list[Receipt | ServerError]:
+        """Makes one client's files durable and visible together; for each its receipt, or why not.
+
+        Raises `StorageError` when the disk failed: all of the batch is discarded, since a second
+        sync proves nothing. Raises `RepositoryError`: the objects stay until their uploads are
+        begun again or the server starts anew.
+        """
+        try:
+            self._put_in_place(batch)
+            published = self._repository.publish([self._publication(one) for one in batch])
+        finally:
+            for incoming in batch:
+                incoming.reservation.release()
+        return [self._outcome(*pair) for pair in zip(batch, published, strict=True)]
+
+    def _put_in_place(self, batch: Sequence[Incoming]) -> None:
+        try:
+            self.storage.sync([incoming.staged for incoming in batch])
+            for incoming in batch:
+                incoming.staged.close()
+            objects = [incoming.object_id for incoming in batch]
+            self.storage.publish(batch[0].client.id, *objects)
+        except BaseException:  # whatever it was, nothing of the batch stays
+            for incoming in batch:
+                incoming.staged.discard()
+                with contextlib.suppress(ServerError):
+                    self.storage.remove(incoming.client.id, incoming.object_id)
+            raise
+
+    def abandon(self, client: Client, upload_id: bytes) -> None:
+        """Gives an upload up and removes what is staged of it."""
+        key = (client.id, upload_id)
+        with self._turns.of(key):
+            self._take_over(key)
+            self._drop(key)
+
+    def expire(self, seconds: float) -> int:
+        """Forgets uploads that are older, but those under way; returns how many were pending."""
+        with self._lock:
+            if self._attempts:
+                return 0
+        forgotten = self._repository.forget_uploads(int(self._now() - seconds))
+        for row in forgotten:
+            self._remove(row)
+            self._release((row.client_id, row.upload_id))
+        return len(forgotten)
+
+    def leave(self, attempt: Attempt, cause: ServerError | None = None) -> None:
+        """Ends an attempt when its connection ends, or because of `cause`."""
+        with self._turns.of(attempt.key):
+            self._end(attempt, cause)
+
+    def _end(self, attempt: Attempt, cause: BaseException | None) -> None:
+        """Keeps what is staged for the next attempt unless it is worth nothing any more."""
+        with self._lock:
+            ours = self._attempts.get(attempt.key) is attempt
+            if ours:
+                del self._attempts[attempt.key]
+        attempt.end()
+        if not ours:
+            return
+        self._keep(attempt.key, attempt.request.name, attempt.staged.size)
+        # After a failed write or sync nobody knows what is on the disk.
+        if isinstance(cause, DigestMismatch | TooLarge | StorageError):
+            try:
+                self._drop(attempt.key)
+            except ServerError as error:  # it expires
+                _log.warning("an upload that failed stays for now: %s", error)
+
+    def _take_over(self, key: Key) -> None:
+        with self._lock:
+            earlier = self._attempts.pop(key, None)
+        if earlier is not None:
+            earlier.end()
+            self._keep(key, earlier.request.name, earlier.staged.size)
+
+    def _keep(self, key: Key, name: str, size: int) -> None:
+        self._release(key)
+        self._kept[key] = self._receiver.quota.hold(key[0], name, size)
+
+    def _release(self, key: Key) -> None:
+        kept = self._kept.pop(key, None)
+        if kept is not None:
+            kept.release()
+
+    def _drop(self, key: Key) -> None:
+        row = self._repository.find_upload(*key)
+        if row is not None and self._repository.drop_upload(*key):
+            self._remove(row)
+        self._release(key)
+
+    def _remove(self, row: Upload) -> None:
+        self.storage.discard(row.object_id)
+        self.storage.remove(row.client_id, row.object_id)
+
+    def _receipt_of(self, client: Client, upload_id: bytes) -> Receipt | None:
+        row = self._repository.find_upload(client.id, upload_id)
+        return Receipt.unpack(row.receipt) if row and row.receipt else None
+
+    def _check_policy(self, client: Client, request: Begin | Put) -> None:
+        """A refusal that is known beforehand costs no transfer; the commit checks again."""
+        if request.policy is Policy.ALWAYS:
+            return
+        present = self._repository.find_file(client.id, request.name)
+        if present is None:
+            return
+        modified = present.received_at * 10**9 if present.modified is None else present.modified
+        if request.policy is Policy.NEVER or request.modified <= modified:
+            raise FileExists(f"{request.name!r} is there already")
+
+    def _row(self, client: Client, request: Begin) -> Upload:
+        return Upload(
+            client_id=client.id,
+            upload_id=request.upload_id,
+            object_id=os.urandom(OBJECT_ID_BYTES),
+            name=request.name,
+            size=request.size,
+            modified=request.modified,
+            mode=request.mode,
+            policy=request.policy,
+            begun_at=int(self._now()),
+        )
+
+    def _publication(self, incoming: Incoming) -> Publication:
+        received = int(self._now())
+        body = ReceiptBody(
+            self._receipt_key.public, incoming.client.id, incoming.upload_id, incoming.size,
+            received, incoming.sha256, incoming.client.name, incoming.name,
+        ).pack()  # fmt: skip
+        file = StoredFile(
+            client_id=incoming.client.id,
+            name=incoming.name,
+            object_id=incoming.object_id,
+            size=incoming.size,
+            cksum=None,
+            received_at=received,
+            sha256=incoming.sha256,
+            modified=incoming.modified,
+            mode=incoming.mode,
+        )
+        receipt = Receipt(body, self._receipt_key.sign(body)).pack()
+        return Publication(file, incoming.upload_id, incoming.policy, receipt)
+
+    def _outcome(self, incoming: Incoming, published: Published) -> Receipt | ServerError:
+        client_id = incoming.client.id
+        if published.refused:
+            self._receiver.remove_superseded(client_id, incoming.object_id)
+            return FileExists(f"{incoming.name!r} is there already")
+        if published.superseded is not None:
+            self._receiver.remove_superseded(client_id, published.superseded)
+        if published.receipt is None:
+            return Refused("the upload was published without a receipt")
+        return Receipt.unpack(published.receipt)
