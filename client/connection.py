@@ -27,21 +27,7 @@ class Connection:
 
         Raises `NoSuchHost` when there is none, `CouldNotConnect` when none accepts.
         """
-        try:
-            connected = socket.create_connection((address.host, address.port), timeout)
-        except socket.gaierror as error:
-            if error.errno == socket.EAI_AGAIN:
-                raise CouldNotConnect(f"{address.host!r} cannot be looked up now") from error
-            raise NoSuchHost(f"{address.host!r} has no address: {error.strerror}") from error
-        except TimeoutError as error:
-            raise CouldNotConnect(f"{address} did not answer in {timeout:g} s") from error
-        except OSError as error:
-            raise CouldNotConnect(
-                f"cannot connect to {address}: {error.strerror or error}; is the server running?"
-            ) from error
-        with contextlib.suppress(OSError):  # already reset by the server: the first send tells
-            connected.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        return cls(connected)
+        return cls(connect_socket(address, timeout))
 
     @property
     def is_local(self) -> bool:
@@ -93,6 +79,28 @@ class Connection:
         trace: TracebackType | None,
     ) -> None:
         self.close()
+
+
+def connect_socket(address: Address, timeout: float) -> socket.socket:
+    """A TCP connection to the first of the host's addresses that accepts.
+
+    Raises `NoSuchHost` when there is none, `CouldNotConnect` when none accepts.
+    """
+    try:
+        connected = socket.create_connection((address.host, address.port), timeout)
+    except socket.gaierror as error:
+        if error.errno == socket.EAI_AGAIN:
+            raise CouldNotConnect(f"{address.host!r} cannot be looked up now") from error
+        raise NoSuchHost(f"{address.host!r} has no address: {error.strerror}") from error
+    except TimeoutError as error:
+        raise CouldNotConnect(f"{address} did not answer in {timeout:g} s") from error
+    except OSError as error:
+        raise CouldNotConnect(
+            f"cannot connect to {address}: {error.strerror or error}; is the server running?"
+        ) from error
+    with contextlib.suppress(OSError):  # already reset by the server: the first send tells
+        connected.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    return connected
 
 
 def _lost(error: OSError) -> ConnectionLost:

@@ -19,9 +19,10 @@ class ExitStatus(IntEnum):
     FILE_FAILED = 1, "at least one file failed; the others were acknowledged"
     BAD_INPUT = 2, "the arguments, transfer.info, me.info or priv.key are unusable"
     NO_CONNECTION = 3, "the server could not be reached, or the connection was lost too often"
-    REFUSED = 4, "the server refused to register this name"
+    REFUSED = 4, "the server refused to register this name, or refused this client"
     SERVER_FAULT = 5, "the server keeps answering with an error, or breaks the protocol"
     NOT_WRITTEN = 6, "the identity or the output could not be written"
+    NOT_TRUSTED = 7, "the server is unknown, or is not the one that it was; nothing was sent"
     INTERRUPTED = 130, "interrupted from the keyboard"
 
 
@@ -60,6 +61,8 @@ class ConnectionFailed(ClientError):
     """The network's or the server's: connecting anew, a little later, may help."""
 
     status = ExitStatus.NO_CONNECTION
+    retry_after: float = 0.0
+    """Seconds before which trying again is of no use."""
 
 
 class CouldNotConnect(ConnectionFailed):
@@ -95,7 +98,7 @@ class ServerKeepsFailing(ServerFault):
 
 
 class BrokenProtocol(ServerFault):
-    """The server sent what protocol 3 does not allow here. Is the generation right?"""
+    """The server sent what the protocol does not allow here. Is it the right server, or version?"""
 
 
 class BadSessionKey(ServerFault):
@@ -128,3 +131,133 @@ class FileRefused(FileFailed):
 
 class ContentRejected(FileFailed):
     """The network's or the server's: what arrived differed, each of the four times it was sent."""
+
+
+class NotTrusted(ClientError):
+    """Nobody's, or an attacker's: this may not be the server that is meant. Nothing was sent."""
+
+    status = ExitStatus.NOT_TRUSTED
+
+
+class UnknownServer(NotTrusted):
+    """The user's to decide: compare the fingerprint with the one that the operator tells."""
+
+    def __init__(self, text: str, fingerprint: str) -> None:
+        super().__init__(text)
+        self.fingerprint = fingerprint
+        """As the server presented it."""
+
+
+class ServerChanged(NotTrusted):
+    """The server's operator's, or an attacker's: not the certificate that is known. Ask first."""
+
+    def __init__(self, text: str, known: str, presented: str) -> None:
+        super().__init__(text)
+        self.known = known
+        """The fingerprint that is stored; `CA` where an authority vouched for the server."""
+        self.presented = presented
+        """The fingerprint that the server shows now."""
+
+
+class WrongFingerprint(NotTrusted):
+    """The user's, or an attacker's: the server does not have the fingerprint that was asked for."""
+
+
+class BadState(BadInput):
+    """The user's: a file in which this client keeps what it knows is unusable. Correct it."""
+
+
+class NotRegistered(BadInput):
+    """The user's: this client has no identity at this server yet. Register first."""
+
+
+class AlreadyRegistered(BadInput):
+    """The user's: there is an identity for this server. Use it, or move it away."""
+
+
+class NameTaken(RegistrationRefused):
+    """The user's: another client has this name. Choose another one."""
+
+
+class RegistrationUnknown(ClientError):
+    """The network's or the server's: the answer to a registration was lost. Try the name again."""
+
+    status = ExitStatus.NO_CONNECTION
+
+
+class AccessDenied(ClientError):
+    """The user's or the operator's: no good token, or a client that the server does not let in."""
+
+    status = ExitStatus.REFUSED
+
+
+class ChallengeNotOpened(AccessDenied):
+    """The operator's or an attacker's: the server's challenge is not for this client and server.
+
+    The client was removed, disabled or replaced there, or somebody in the middle relays what the
+    real server sends.
+    """
+
+
+class TooManyAttempts(AccessDenied):
+    """The user's: too many failures from this address. Wait `retry_after` seconds."""
+
+    retry_after: float = 0.0
+
+
+class ServerBusy(ConnectionFailed):
+    """The server's or its operator's: disk, database, or a shutdown. Trying again may help."""
+
+    status = ExitStatus.SERVER_FAULT
+
+
+class SegmentRefused(ConnectionFailed):
+    """The network's or the server's: a segment did not verify. It is sent again when resumed."""
+
+    status = ExitStatus.SERVER_FAULT
+
+
+class UploadForgotten(ConnectionFailed):
+    """The server's: it no longer knows an upload that was begun. It is begun again."""
+
+    status = ExitStatus.SERVER_FAULT
+
+
+class DigestMismatch(FileFailed):
+    """The machine's or the server's: what was stored is not what was read; it was discarded."""
+
+
+class UnusableName(FileFailed):
+    """The user's: a file name that cannot be stored on a server. Choose another one."""
+
+
+class Exists(FileFailed):
+    """The user's to decide: the policy does not allow replacing the file of this name."""
+
+
+class NotFound(FileFailed):
+    """The user's: the server has no file of this name."""
+
+
+class QuotaExceeded(FileFailed):
+    """The user's or the operator's: this client may store no more. Make room, or ask."""
+
+
+class TooLarge(FileFailed):
+    """The user's or the operator's: the file is larger than the server accepts."""
+
+
+class ServerFull(FileFailed):
+    """The operator's: no disk space, or too many unfinished uploads."""
+
+
+class StreamLost(FileFailed):
+    """The network's: the connection broke and the input cannot be read again. Send it again."""
+
+
+class ContentTampered(ServerFault):
+    """The server's or an attacker's: downloaded content does not verify. Nothing of it is used."""
+
+
+class BadReceipt(ServerFault):
+    """The server's: a receipt that is not signed by its key, or is about something else."""

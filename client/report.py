@@ -62,24 +62,24 @@ class Report:
     def step(self, text: str) -> None:
         """A step that only `verbose` shows."""
         if self._verbose:
-            _tell(text)
+            tell(text)
 
     def delay(self, text: str) -> None:
         """Something that explains why the run takes longer; `quiet` hides it."""
         if not self._quiet:
-            _tell(text)
+            tell(text)
 
     def warn(self, text: str) -> None:
         """Something the user ought to know."""
-        _tell(f"warning: {text}")
+        tell(f"warning: {text}")
 
     def general_error(self) -> None:
         """The line that the protocol's description asks for."""
-        _tell(GENERAL_ERROR_LINE)
+        tell(GENERAL_ERROR_LINE)
 
     def fatal(self, error: ClientError) -> None:
         """What ended the run, or one file of it."""
-        _tell(f"Fatal: {error}")
+        tell(f"Fatal: {error}")
 
     def file_done(self, result: FileResult) -> None:
         """A file is done with; raises `NotWritten` when stdout does not take it."""
@@ -110,21 +110,35 @@ class Report:
     def _write(self, line: dict[str, Any]) -> None:
         if not self._json_lines:
             return
-        if sys.stdout is None:  # closed by whoever started this process, as with `>&-`
-            self._json_lines = False
-            raise NotWritten("standard output is closed")
         try:
-            sys.stdout.write(json.dumps(line) + "\n")
-            sys.stdout.flush()
-        except OSError as error:
-            # Once is enough: neither the summary nor the interpreter's exit is to try again.
+            write_out(json.dumps(line) + "\n")
+        except NotWritten:
+            # Once is enough: the summary is not to try again.
             self._json_lines = False
-            with contextlib.suppress(OSError):
-                os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-            raise NotWritten(f"standard output takes no more: {error.strerror}") from error
+            raise
 
 
-def _tell(text: str) -> None:
+def write_out(text: str) -> None:
+    """Writes to this process's stdout at once; raises `NotWritten` when it takes no more."""
+    if sys.stdout is None:  # closed by whoever started this process, as with `>&-`
+        raise NotWritten("standard output is closed")
+    try:
+        sys.stdout.write(text)
+        sys.stdout.flush()
+    except OSError as error:
+        # Nor is the interpreter to try again, and fail, when it exits.
+        write_nowhere()
+        raise NotWritten(f"standard output takes no more: {error.strerror}") from error
+
+
+def write_nowhere() -> None:
+    """From now on stdout goes to nowhere: it has failed, and is not to be tried again."""
+    with contextlib.suppress(OSError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def tell(text: str) -> None:
+    """Writes a line to this process's stderr, if anybody reads it."""
     # Nobody reads the messages any more: no reason to stop sending files.
     if sys.stderr is None:  # as with `2>&-`
         return

@@ -40,6 +40,8 @@ class Backoff:
         # Bounded before the power is taken: the thousandth retry must not overflow a float.
         doubled = FIRST_WAIT_SECONDS * 2.0 ** min(self._failures - 1, 16)
         seconds = min(LONGEST_WAIT_SECONDS, doubled) * (0.5 + self._jitter() / 2)
+        # A server that asks for hours is not waited for: the user had better know.
+        seconds = max(seconds, min(LONGEST_WAIT_SECONDS, error.retry_after))
         self._announce(error, seconds, self._failures)
         self._sleep(seconds)
 

@@ -322,11 +322,11 @@ def test_a_server_that_does_not_answer_is_left_after_the_timeout(
 ) -> None:
     behaviour = Behaviour(faults=(Fault(Do.SILENCE, "send_file"),))
     with PeerServer(behaviour=behaviour) as server:
-        result = send(server, directory, timeout=0.3)
+        result = send(server, directory, timeout=1.0)
 
         assert result.status is ExitStatus.VERIFIED
         assert_kept(server)
-    assert "the server has not answered in 0.3 s; trying again" in capsys.readouterr().err
+    assert "the server has not answered in 1 s; trying again" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("kind", ["register", "public_key", "send_file", "crc_valid"])

@@ -33,7 +33,7 @@ def test_the_version_is_that_of_the_package(capsys: pytest.CaptureFixture[str]) 
 @pytest.mark.parametrize(
     "arguments",
     [
-        ["--protocol", "4"],
+        ["--protocol", "5"],
         ["--generation", "2024b"],
         ["--timeout", "0"],
         ["--timeout", "nan"],

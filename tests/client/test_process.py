@@ -17,7 +17,7 @@ from tests.peer.server import PeerServer
 
 ROOT = Path(__file__).parents[2]
 ENVIRONMENT = os.environ | {"PYTHONPATH": str(ROOT), "PYTHONWARNINGS": "error"}
-COMMAND = [sys.executable, "-m", "client"]
+COMMAND = [sys.executable, "-m", "client", "--protocol", "3"]
 
 
 def client(directory: Path, *arguments: str) -> subprocess.CompletedProcess[str]:

@@ -133,5 +133,5 @@ def test_messages_that_nobody_reads_stop_nothing(monkeypatch: pytest.MonkeyPatch
 
 
 def test_every_exit_status_has_a_meaning() -> None:
-    assert [int(status) for status in ExitStatus] == [0, 1, 2, 3, 4, 5, 6, 130]
+    assert [int(status) for status in ExitStatus] == [0, 1, 2, 3, 4, 5, 6, 7, 130]
     assert all(status.meaning for status in ExitStatus)

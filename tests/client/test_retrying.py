@@ -64,3 +64,14 @@ def test_a_retry_is_announced_before_the_wait() -> None:
     waiting.failed(ConnectionLost("lost"))
 
     assert told == [("lost", 0.5, 1), 0.5]
+
+
+def test_a_server_that_says_when_is_waited_for_but_not_for_hours() -> None:
+    waits: list[float] = []
+    waiting = backoff(3, waits)
+    for retry_after in (0.0, 10.0, 86400.0):
+        error = ConnectionLost("busy")
+        error.retry_after = retry_after
+        waiting.failed(error)
+
+    assert waits == [0.5, 10.0, LONGEST_WAIT_SECONDS]

@@ -1,0 +1,61 @@
+"""`rm`: removes files from the server."""
+
+from client.commands.asking import confirm
+from client.commands.names import checked_name, checked_prefix
+from client.commands.options import Subparsers, command
+from client.commands.output import Outcome, Row, files, printable
+from client.commands.remote import Remote
+from client.commands.running import Context
+from client.errors import BadInput, FileFailed, NotFound
+
+_DESCRIPTION = """\
+Remove files from the server, for good. With --recursive the arguments are directories, and every
+file below them is removed (/ means all files), after a question on the terminal or with --force."""
+
+
+def add(commands: Subparsers) -> None:
+    """Adds `rm`."""
+    parser = command(commands, "rm", "remove files from the server", _DESCRIPTION)
+    parser.add_argument("names", nargs="+", metavar="NAME", help="file; directory with -r")
+    parser.add_argument(
+        "-r", "--recursive", action="store_true", help="remove every file below NAME/"
+    )
+    parser.add_argument(
+        "-f", "--force", action="store_true", help="do not ask; a missing file is no failure"
+    )
+    parser.set_defaults(run=run)
+
+
+def run(context: Context) -> None:
+    """Removes; raises `BadInput` when nobody confirms what has to be confirmed."""
+    arguments = context.arguments
+    check = checked_prefix if arguments.recursive else checked_name
+    checked = [check(name, "NAME") for name in arguments.names]
+    with context.open() as remote:
+        if not arguments.recursive:
+            names = checked
+        else:
+            names = sorted({entry.name for prefix in checked for entry in remote.list(prefix)})
+            if not names and not arguments.force:
+                raise BadInput("NAME", "no file begins so", "see `ls`")
+            if names and not arguments.force:
+                _confirm(len(names), arguments.names)
+        for name in names:
+            _remove(context, remote, name)
+
+
+def _confirm(count: int, names: list[str]) -> None:
+    if not confirm(f"Remove {files(count)} below {', '.join(map(printable, names))}"):
+        raise BadInput("--recursive", "not confirmed, nothing was removed", "say yes, or --force")
+
+
+def _remove(context: Context, remote: Remote, name: str) -> None:
+    try:
+        remote.remove(name)
+    except FileFailed as error:
+        if isinstance(error, NotFound) and context.arguments.force:
+            return
+        context.output.failed(None, name, error)
+    else:
+        context.output.file(Row(None, name, Outcome.REMOVED))
+        context.output.step(f"{printable(name)}: removed")

@@ -1,0 +1,167 @@
+"""A connection that is there when it is needed, and made again when it is lost."""
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+from client.address import Address
+from client.channel4 import Channel4
+from client.errors import (
+    BadInput,
+    ConnectionFailed,
+    ConnectionLost,
+    FileFailed,
+    RegistrationUnknown,
+)
+from client.identity4 import Identities, Identity4, public_key_der
+from client.known_servers import KnownServers
+from client.rate import RateLimit
+from client.retrying import Backoff
+from client.session4 import Access, Session4
+from client.state import Places
+from client.trust import AskUser, Trust
+from protocol.errors import UnsafeName
+from protocol.names import check_client_name
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class LinkOptions:
+    """How to reach a server; see `client.api.Client`."""
+
+    fingerprint: bytes | None
+    ca_file: Path | None
+    ask: AskUser | None
+    timeout: float
+    retries: int
+    limit_rate: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Connection4:
+    """A connection on which this client has proved who it is."""
+
+    channel: Channel4
+    session: Session4
+    identity: Identity4
+    access: Access
+    fingerprint: bytes
+
+
+class Link:
+    """One client's connection to the server at `address`."""
+
+    def __init__(self, address: Address, places: Places, options: LinkOptions) -> None:
+        self.address = address
+        self.identities = Identities(places.identities)
+        self.known = KnownServers(places.known_servers)
+        self.trust = Trust(
+            address, self.known, options.timeout, options.fingerprint, options.ca_file, options.ask
+        )
+        self._options = options
+        self._limit = RateLimit(options.limit_rate) if options.limit_rate else None
+        self._current: Connection4 | None = None
+        self._in_use = False
+
+    def register(self, name: str, token: str) -> bytes:
+        """Makes a key, registers it, and stores the identity; the client id.
+
+        It is tried once: a repeated try could find the name taken by the first one.
+        """
+        _check_client_name(name)
+        with self.identities.locked():
+            return self._register(name, token)
+
+    @contextmanager
+    def use(self) -> Iterator[Connection4]:
+        """The connection, made if there is none.
+
+        What is raised within, other than `FileFailed`, ends it: a request may be half way.
+        """
+        if self._in_use:
+            raise RuntimeError("another transfer on this client has not ended yet")
+        self._in_use = True
+        try:
+            yield self._connected()
+        except FileFailed:
+            raise
+        except BaseException:
+            self.close()
+            raise
+        finally:
+            self._in_use = False
+
+    def retrying(self, work: Callable[[], T], backoff: Backoff | None = None) -> T:
+        """What `work` returns, done again on a new connection after a `ConnectionFailed`."""
+        backoff = backoff or self.backoff()
+        while True:
+            try:
+                return work()
+            except ConnectionFailed as error:
+                backoff.failed(error)
+
+    def backoff(self) -> Backoff:
+        """For one piece of work."""
+        return Backoff(self._options.retries, _say_nothing, sleep=_sleep)
+
+    def close(self) -> None:
+        """Ends the connection, if there is one; the next use makes another."""
+        if self._current is not None:
+            self._current.channel.close()
+            self._current = None
+
+    def _connected(self) -> Connection4:
+        if self._current is None:
+            # Before connecting: who is not registered need not decide whether to trust.
+            identity = self.identities.load(self.address)
+            channel, fingerprint = self._open()
+            try:
+                session = Session4(channel)
+                access = session.connect(identity, fingerprint)
+                self.known.add_receipt_key(self.address, access.signer.receipt_key)
+            except BaseException:
+                channel.close()
+                raise
+            self._current = Connection4(channel, session, identity, access, fingerprint)
+        return self._current
+
+    def _register(self, name: str, token: str) -> bytes:
+        key = self.identities.begin(self.address)
+        channel, _ = self.retrying(self._open)
+        try:
+            client_id = Session4(channel).register(name, token, public_key_der(key))
+        except BaseException as error:
+            self.identities.cancel(self.address)
+            if isinstance(error, ConnectionLost):
+                raise RegistrationUnknown(
+                    "the connection was lost before the server told whether it has registered"
+                    f" {name!r} ({error}); if the name is taken now, ask its operator to remove it"
+                ) from error
+            raise
+        finally:
+            channel.close()
+        self.identities.complete(self.address, Identity4(name, client_id, key))
+        return client_id
+
+    def _open(self) -> tuple[Channel4, bytes]:
+        server = self.trust.connect()
+        return Channel4(server.tls, self._options.timeout, self._limit), server.fingerprint
+
+
+def _check_client_name(name: str) -> None:
+    try:
+        check_client_name(name)
+    except UnsafeName as error:
+        raise BadInput("name", str(error), "choose another one") from error
+
+
+def _say_nothing(_error: ConnectionFailed, _seconds: float, _number: int) -> None:
+    pass
+
+
+def _sleep(seconds: float) -> None:
+    time.sleep(seconds)

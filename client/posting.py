@@ -1,0 +1,108 @@
+"""Many small files at once: sent without waiting for each receipt, bounded in number and bytes."""
+
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from client.errors import ClientError, FileFailed
+from client.link import Connection4, Link
+from client.receipts import Receipt, ReceiptStore
+from client.uploading import SmallFile, post, posted
+
+_MOST_FILES = 256
+_MOST_BYTES = 8 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class PutResult:
+    """How one file of many ended: with a receipt or with an error."""
+
+    path: Path
+    name: str
+    receipt: Receipt | None
+    error: ClientError | None
+
+
+_File = tuple[Path, SmallFile]
+
+
+class Posting:
+    """Small files on their way; `done` is told of each when it is acknowledged or refused.
+
+    What was sent on a connection that was lost is sent again on the next one, under the same
+    upload ids, so that nothing is stored twice.
+    """
+
+    def __init__(
+        self,
+        link: Link,
+        receipts: ReceiptStore,
+        done: Callable[[PutResult], None],
+    ) -> None:
+        self._link = link
+        self._receipts = receipts
+        self._done = done
+        self._backoff = link.backoff()
+        self._waiting: deque[_File] = deque()
+        self._posted: deque[_File] = deque()
+        self._answered: list[tuple[Path, SmallFile, Receipt | FileFailed]] = []
+        self._bytes = 0
+        self._connection: Connection4 | None = None
+
+    def add(self, path: Path, small: SmallFile) -> None:
+        """Sends one more, when the earlier ones leave room; raises `ClientError`."""
+        self._bytes += len(small.content)
+        self._waiting.append((path, small))
+        self._advance(_MOST_FILES, _MOST_BYTES)
+
+    def finish(self) -> None:
+        """Waits until all are done with; raises `ClientError`."""
+        self._advance(0, 0)
+
+    def _advance(self, most_files: int, most_bytes: int) -> None:
+        """Sends what waits, and takes answers until no more than this is without one."""
+        if self._waiting or self._posted:
+            self._link.retrying(lambda: self._advance_once(most_files, most_bytes), self._backoff)
+
+    def _advance_once(self, most_files: int, most_bytes: int) -> None:
+        with self._link.use() as connection:
+            if connection is not self._connection:
+                self._waiting.extendleft(reversed(self._posted))
+                self._posted.clear()
+                self._connection = connection
+            while self._waiting:
+                post(connection.session, connection.access, self._waiting[0][1])
+                self._posted.append(self._waiting.popleft())
+            try:
+                while self._posted and (
+                    len(self._posted) > most_files
+                    or self._bytes > most_bytes
+                    or connection.session.has_posted()
+                ):
+                    self._take(connection)
+            finally:
+                self._settle()
+
+    def _take(self, connection: Connection4) -> None:
+        """The oldest one's answer."""
+        _, small = self._posted[0]
+        outcome: Receipt | FileFailed
+        try:
+            outcome = posted(connection.session, connection.access, small)
+        except FileFailed as error:
+            outcome = error
+        self._answered.append((*self._posted.popleft(), outcome))
+        self._bytes -= len(small.content)
+        self._backoff.answered()
+
+    def _settle(self) -> None:
+        """Keeps the receipts that have come, together, and tells of them."""
+        answered, self._answered = self._answered, []
+        receipts = [outcome for *_, outcome in answered if isinstance(outcome, Receipt)]
+        stored = iter(self._receipts.store(receipts))
+        for path, small, outcome in answered:
+            if isinstance(outcome, Receipt):
+                self._done(PutResult(path, small.upload.name, next(stored), None))
+            else:
+                self._done(PutResult(path, small.upload.name, None, outcome))

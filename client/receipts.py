@@ -1,0 +1,154 @@
+"""Receipts: what servers have signed for, checked and kept."""
+
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from client.errors import BadReceipt, BadState
+from client.private_files import sync_directory
+from client.state import make_private_directory, writing
+from protocol.channel import format_fingerprint
+from protocol.errors import ProtocolError
+from protocol.receipts import ReceiptBody
+from protocol.responses4 import Stored
+
+_SUFFIX = ".receipt"
+_MAX_RECEIPT_BYTES = 1 << 17
+
+
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """What a server promised to have stored, its signature checked; `path` is where it is kept."""
+
+    body: ReceiptBody
+    packed: bytes
+    path: Path | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Signer:
+    """Who signs, and for whom: what *connected* told, over the authenticated channel."""
+
+    receipt_key: bytes
+    client_id: bytes
+    client_name: str
+
+    def check(
+        self, stored: Stored, upload_id: bytes, name: str, size: int, sha256: bytes
+    ) -> Receipt:
+        """The receipt, when it is signed and says just this; raises `BadReceipt` otherwise."""
+        packed = stored.pack()
+        body = verify_receipt(packed, (self.receipt_key,))
+        expected = ReceiptBody(
+            receipt_key=self.receipt_key,
+            client_id=self.client_id,
+            upload_id=upload_id,
+            size=size,
+            received=body.received,  # the server's clock: nothing to compare it with
+            sha256=sha256,
+            client_name=self.client_name,
+            file_name=name,
+        )
+        if body != expected:
+            raise BadReceipt(f"the server's receipt for {name!r} is not for what was sent")
+        return Receipt(body, packed)
+
+
+def verify_receipt(receipt: Path | bytes, known_keys: Iterable[bytes]) -> ReceiptBody:
+    """What the receipt says, when one of the known receipt keys has signed it.
+
+    Needs no server. Raises `BadReceipt`, and `BadState` when the file cannot be read.
+    """
+    if isinstance(receipt, Path):
+        return read_receipt(receipt, known_keys).body
+    return _verified(receipt, known_keys, "the receipt")
+
+
+def read_receipt(path: Path, known_keys: Iterable[bytes]) -> Receipt:
+    """As `verify_receipt`, with what was verified."""
+    packed = _read(path)
+    return Receipt(_verified(packed, known_keys, repr(str(path))), packed, path)
+
+
+class ReceiptStore:
+    """The receipts in a directory, each in a file called after its upload id."""
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+
+    def store(self, receipts: Sequence[Receipt]) -> list[Receipt]:
+        """Keeps them, durably; the same with their paths. Raises `NotWritten`."""
+        if not receipts:
+            return []
+        make_private_directory(self._directory)
+        paths = [self._path(receipt) for receipt in receipts]
+        with writing(self._directory):
+            # All are written before the first is synced: the file system does it at one go.
+            for path, receipt in zip(paths, receipts, strict=True):
+                _write(_unfinished(path), receipt.packed)
+            for path in paths:
+                _sync(_unfinished(path))
+                _unfinished(path).replace(path)
+            sync_directory(self._directory)
+        return [replace(receipt, path=path) for receipt, path in zip(receipts, paths, strict=True)]
+
+    def _path(self, receipt: Receipt) -> Path:
+        return self._directory / f"{receipt.body.upload_id.hex()}{_SUFFIX}"
+
+    def paths(self) -> Iterator[Path]:
+        """The files, the oldest first."""
+        if self._directory.is_dir():
+            found = self._directory.glob(f"*{_SUFFIX}")
+            yield from sorted(found, key=lambda path: path.stat().st_mtime_ns)
+
+
+def _verified(packed: bytes, known_keys: Iterable[bytes], shown: str) -> ReceiptBody:
+    try:
+        stored = Stored.unpack(packed)
+        body = ReceiptBody.unpack(stored.body)
+    except ProtocolError as error:
+        raise BadReceipt(f"{shown} is not a receipt: {error}") from error
+    if body.receipt_key not in known_keys:
+        key = format_fingerprint(body.receipt_key)
+        raise BadReceipt(f"{shown} names a key that belongs to no known server: {key}")
+    if not _is_signed(stored, body.receipt_key):
+        raise BadReceipt(f"{shown} is not signed by the key that it names: it was altered")
+    return body
+
+
+def _unfinished(path: Path) -> Path:
+    return path.with_name(f".{path.name}.new")
+
+
+def _write(path: Path, data: bytes) -> None:
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+    with os.fdopen(descriptor, "wb") as file:
+        file.write(data)
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _is_signed(stored: Stored, key: bytes) -> bool:
+    from Crypto.Signature import eddsa
+
+    try:
+        verifier = eddsa.new(eddsa.import_public_key(key), "rfc8032")
+        verifier.verify(stored.body, stored.signature)
+    except ValueError:
+        return False
+    return True
+
+
+def _read(path: Path) -> bytes:
+    try:
+        with path.open("rb") as file:
+            return file.read(_MAX_RECEIPT_BYTES)
+    except OSError as error:
+        raise BadState(str(path), error.strerror or "unreadable", "name a receipt") from error

@@ -1,0 +1,241 @@
+"""Connections that are cut: nothing is lost, and what was verified is not sent again."""
+
+import io
+import os
+import random
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from client import Client, PutResult
+from client.errors import ConnectionFailed, CouldNotConnect
+from protocol.contexts import SEGMENT_BYTES
+from protocol.messages4 import Begun, Done, Stored
+from tests.client.relay import Pair, relaying
+from tests.client.running4 import Proxy, Server4, proxy_to
+
+pytestmark = pytest.mark.usefixtures("quick_keys")
+
+SIZE = 9 * SEGMENT_BYTES + 12_345
+_SLACK_BYTES = 100_000
+"""Handshakes, requests and the overhead of TLS, for a few connections."""
+
+
+@pytest.fixture
+def proxy(server4: Server4) -> Iterator[Proxy]:
+    with proxy_to(server4.address) as proxy:
+        yield proxy
+
+
+@pytest.fixture
+def bob(proxy: Proxy, server4: Server4, tmp_path: Path, waits: list[float]) -> Iterator[Client]:
+    """A client whose connections the proxy can cut."""
+    with _bob(proxy, server4, tmp_path) as client:
+        client.register("bob")
+        yield client
+    assert waits is not None
+
+
+def _bob(proxy: Proxy, server4: Server4, tmp_path: Path, retries: int = 4) -> Client:
+    return Client(
+        proxy.address,
+        directory=tmp_path / "bob",
+        fingerprint=server4.fingerprint,
+        timeout=20,
+        retries=retries,
+    )
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    path = tmp_path / "sent"
+    path.write_bytes(os.urandom(SIZE))
+    return path
+
+
+def in_flight(cuts: int) -> int:
+    """What may be on its way, in buffers of sockets, when a connection is cut; it is sent again."""
+    return cuts * SEGMENT_BYTES
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_an_upload_goes_on_where_it_was_cut(
+    bob: Client, proxy: Proxy, path: Path, seed: int
+) -> None:
+    chosen = random.Random(seed)
+    cuts = [chosen.randrange(1000, SIZE // 3) for _ in range(4)]
+    bob.close()
+    proxy.cut_after(*cuts)
+    before = proxy.total
+
+    receipt = bob.put(path, "file")
+
+    assert receipt.body.size == SIZE
+    assert b"".join(bob.read("file")) == path.read_bytes()
+    # What had reached the server in whole segments was not sent again.
+    assert proxy.total - before < SIZE + in_flight(len(cuts)) + _SLACK_BYTES
+
+
+def test_an_upload_goes_on_in_another_process(
+    bob: Client, proxy: Proxy, server4: Server4, path: Path, tmp_path: Path
+) -> None:
+    bob.close()
+    proxy.cut_after(5 * SEGMENT_BYTES + 500_000)
+    before = proxy.total
+    first = _bob(proxy, server4, tmp_path, retries=0)
+    with pytest.raises(ConnectionFailed):
+        first.put(path, "file")
+
+    with _bob(proxy, server4, tmp_path) as second:
+        second.put(path, "file")
+        assert b"".join(second.read("file")) == path.read_bytes()
+
+    assert proxy.total - before < SIZE + in_flight(1) + _SLACK_BYTES
+    assert not any((tmp_path / "bob/uploads").iterdir())
+
+
+def test_another_version_of_a_file_is_another_upload(
+    bob: Client, proxy: Proxy, server4: Server4, path: Path, tmp_path: Path
+) -> None:
+    bob.close()
+    proxy.cut_after(5 * SEGMENT_BYTES)
+    with pytest.raises(ConnectionFailed):
+        _bob(proxy, server4, tmp_path, retries=0).put(path, "file")
+    path.write_bytes(os.urandom(SIZE))
+
+    bob.put(path, "file")
+
+    assert b"".join(bob.read("file")) == path.read_bytes()
+
+
+def test_a_stream_goes_on_where_it_was_cut(bob: Client, proxy: Proxy) -> None:
+    content = os.urandom(SIZE)
+    bob.close()
+    proxy.cut_after(3 * SEGMENT_BYTES + 77, 2 * SEGMENT_BYTES)
+
+    assert bob.put(io.BytesIO(content), "file").body.size == SIZE
+    assert b"".join(bob.read("file")) == content
+
+
+def test_small_files_are_each_stored_once(bob: Client, proxy: Proxy, tmp_path: Path) -> None:
+    files = []
+    for number in range(400):
+        path = tmp_path / f"{number}"
+        path.write_bytes(os.urandom(2000))
+        files.append((path, f"many/{number:03}"))
+    bob.close()
+    proxy.cut_after(300_000, 200_000, 5_000)
+    results: list[PutResult] = []
+
+    bob.put_many(files, on_file=results.append)
+
+    assert [result.name for result in results] == [name for _, name in files]
+    assert all(result.receipt for result in results)
+    for path, name in files[::50]:
+        assert b"".join(bob.read(name)) == path.read_bytes()
+
+
+def test_a_download_goes_on_where_it_was_cut(
+    bob: Client, server4: Server4, path: Path, tmp_path: Path
+) -> None:
+    bob.put(path, "file")
+    bob.close()
+    pair = Pair(server4.data / "certificate.pem", server4.data / "certificate.key")
+    identity = next((tmp_path / "bob/identities").glob("*.pem"))
+    seen = 0
+
+    def cut_in_the_middle(message: object) -> object:
+        nonlocal seen
+        seen += type(message).__name__ == "Content"
+        return None if seen in (4, 7) and type(message).__name__ == "Content" else message
+
+    with relaying(server4.address, pair, cut_in_the_middle) as relay:
+        identity.with_name(f"{relay.address}.pem").write_bytes(identity.read_bytes())
+        with Client(
+            relay.address, directory=tmp_path / "bob", fingerprint=pair.fingerprint
+        ) as client:
+            client.get("file", tmp_path / "fetched")
+            assert (tmp_path / "fetched").read_bytes() == path.read_bytes()
+            assert seen == 10 + 2  # each segment once, but for the two that were swallowed
+            seen = 0
+            assert b"".join(client.read("file")) == path.read_bytes()
+            assert seen == 10 + 2
+    assert not list(tmp_path.glob(".*"))
+
+
+def test_a_download_goes_on_in_another_process(alice: Client, path: Path, tmp_path: Path) -> None:
+    alice.put(path, "file")
+
+    class Interrupted(Exception):
+        pass
+
+    def interrupt(done: int, _total: int | None) -> None:
+        if done >= 5 * SEGMENT_BYTES:
+            raise Interrupted
+
+    with pytest.raises(Interrupted):
+        alice.get("file", tmp_path / "fetched", progress=interrupt)
+    (part,) = tmp_path.glob(".fetched.*.part")
+    with part.open("ab") as file:
+        file.write(b"torn")
+    steps: list[int] = []
+    alice.get("file", tmp_path / "fetched", progress=lambda done, _: steps.append(done))
+
+    assert steps[0] == 5 * SEGMENT_BYTES
+    assert (tmp_path / "fetched").read_bytes() == path.read_bytes()
+    assert not list(tmp_path.glob(".*"))
+
+
+def test_a_part_of_another_version_is_not_used(alice: Client, path: Path, tmp_path: Path) -> None:
+    alice.put(path, "file")
+    (tmp_path / f".fetched.{'ab' * 16}.part").write_bytes(bytes(3 << 20))
+    (tmp_path / f".fetched.more.{'ab' * 16}.part").write_bytes(b"of another target")
+
+    alice.get("file", tmp_path / "fetched")
+
+    assert (tmp_path / "fetched").read_bytes() == path.read_bytes()
+    assert [p.name for p in tmp_path.glob(".*")] == [f".fetched.more.{'ab' * 16}.part"]
+
+
+@pytest.mark.parametrize("request_type", [Stored, Done, Begun])
+def test_an_answer_that_is_lost_is_had_again(
+    alice: Client, server4: Server4, path: Path, tmp_path: Path, request_type: type
+) -> None:
+    pair = Pair(server4.data / "certificate.pem", server4.data / "certificate.key")
+    identity = next((tmp_path / "state/identities").glob("*.pem"))
+    lost: list[object] = []
+
+    def lose_each_first(message: object) -> object:
+        if isinstance(message, request_type) and len(lost) < 3:
+            lost.append(message)
+            return None
+        return message
+
+    small = tmp_path / "small"
+    small.write_bytes(b"1")
+    with relaying(server4.address, pair, lose_each_first) as relay:
+        identity.with_name(f"{relay.address}.pem").write_bytes(identity.read_bytes())
+        with Client(
+            relay.address, directory=tmp_path / "state", fingerprint=pair.fingerprint
+        ) as client:
+            assert client.put(path, "large").body.size == SIZE
+            assert client.put(small, "small").body.size == 1
+            assert client.put(io.BytesIO(bytes(SIZE)), "stream").body.size == SIZE
+            client.rename("small", "other")
+            client.remove("other")
+    assert lost
+    assert [entry.name for entry in alice.list()] == ["large", "stream"]
+
+
+def test_a_server_that_is_not_there_is_tried_as_often_as_asked(
+    tmp_path: Path, waits: list[float]
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as unused:
+        address = f"127.0.0.1:{unused.getsockname()[1]}"
+    client = Client(address, directory=tmp_path, fingerprint=f"SHA256:{'A' * 43}", retries=3)
+
+    with pytest.raises(CouldNotConnect):
+        client.presented_fingerprint()
+    assert len(waits) == 3

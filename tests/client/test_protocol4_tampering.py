@@ -1,0 +1,281 @@
+"""Somebody who has the server's own certificate ends TLS in the middle and alters what passes."""
+
+import os
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from client import Client
+from client.errors import (
+    BadReceipt,
+    BrokenProtocol,
+    ClientError,
+    ConnectionFailed,
+    ContentTampered,
+    SegmentRefused,
+)
+from client.receipts import verify_receipt
+from protocol.contexts import SEGMENT_BYTES
+from protocol.messages4 import Begun, Challenge, Connected, Content, Done, Entries, Entry, Stored
+from protocol.receipts import ReceiptBody
+from tests.client.relay import Alter, Message, Pair, Relay, relaying
+from tests.client.running4 import Server4
+
+SIZE = 2 * SEGMENT_BYTES + 7
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    path = tmp_path / "sent"
+    path.write_bytes(os.urandom(SIZE))
+    return path
+
+
+Middle = Callable[[Alter], Client]
+
+
+@pytest.fixture
+def middle(alice: Client, server4: Server4, tmp_path: Path) -> Iterator[Middle]:
+    """Makes a client whose connections pass through somebody who alters messages."""
+    pair = Pair(server4.data / "certificate.pem", server4.data / "certificate.key")
+    identity = next((tmp_path / "state/identities").glob("*.pem"))
+    latest: Alter = _as_it_was
+    clients: list[Client] = []
+
+    def make(how: Alter) -> Client:
+        nonlocal latest
+        latest = how
+        identity.with_name(f"{relay.address}.pem").write_bytes(identity.read_bytes())
+        clients.append(
+            Client(
+                relay.address,
+                directory=tmp_path / "state",
+                fingerprint=pair.fingerprint,
+                retries=1,
+            )
+        )
+        return clients[-1]
+
+    def altered(message: Message) -> Message:
+        return latest(message)
+
+    relay: Relay
+    with relaying(server4.address, pair, altered) as relay:
+        yield make
+        for client in clients:
+            client.close()
+    assert alice.whoami()
+
+
+def _as_it_was(message: Message) -> Message:
+    return message
+
+
+def flipped(data: Message) -> bytes:
+    altered = bytearray(data)
+    altered[len(altered) // 2] ^= 1
+    return bytes(altered)
+
+
+def altered_content(message: Message) -> Message:
+    if isinstance(message, Content) and message.index == 1:
+        return replace(message, sealed=flipped(message.sealed))
+    return message
+
+
+def test_altered_content_is_not_used(
+    alice: Client, middle: Middle, path: Path, tmp_path: Path
+) -> None:
+    alice.put(path, "file")
+    client = middle(altered_content)
+
+    with pytest.raises(ContentTampered):
+        client.get("file", tmp_path / "fetched")
+    assert not (tmp_path / "fetched").exists()
+    with pytest.raises(ContentTampered):
+        list(client.read("file"))
+
+    # What was verified before is kept, and only that.
+    alice.get("file", tmp_path / "fetched")
+    assert (tmp_path / "fetched").read_bytes() == path.read_bytes()
+
+
+def test_segments_that_change_places_are_noticed(
+    alice: Client, middle: Middle, path: Path, tmp_path: Path
+) -> None:
+    alice.put(path, "file")
+    held: list[bytes] = []
+
+    def swap(message: Message) -> Message:
+        if isinstance(message, Content) and message.index == 0:
+            held.append(bytes(message.sealed))
+        if isinstance(message, Content) and message.index == 1:
+            return replace(message, sealed=held[0])
+        return message
+
+    with pytest.raises(ContentTampered):
+        middle(swap).get("file", tmp_path / "fetched")
+
+
+@pytest.mark.parametrize(
+    "how",
+    [
+        lambda m: replace(m, index=m.index + 1) if isinstance(m, Content) else m,
+        lambda m: replace(m, final=True, sealed=m.sealed[:20]) if isinstance(m, Content) else m,
+        lambda m: replace(m, name="other") if isinstance(m, Entry) else m,
+        lambda m: Done() if isinstance(m, Entry) else m,
+        lambda m: replace(m, size=m.size - SEGMENT_BYTES) if isinstance(m, Entry) else m,
+    ],
+)
+def test_content_that_is_not_what_was_asked_for_is_an_error(
+    alice: Client, middle: Middle, path: Path, tmp_path: Path, how: Alter
+) -> None:
+    alice.put(path, "file")
+
+    with pytest.raises((BrokenProtocol, ContentTampered)):
+        middle(how).get("file", tmp_path / "fetched")
+    assert not (tmp_path / "fetched").exists()
+
+
+def test_a_sum_that_differs_leaves_nothing_behind(
+    alice: Client, middle: Middle, path: Path, tmp_path: Path
+) -> None:
+    alice.put(path, "file")
+
+    def other_sum(message: Message) -> Message:
+        return replace(message, sha256=bytes(32)) if isinstance(message, Entry) else message
+
+    with pytest.raises(ContentTampered):
+        middle(other_sum).get("file", tmp_path / "fetched")
+    with pytest.raises(ContentTampered):
+        list(middle(other_sum).read("file"))
+    assert not (tmp_path / "fetched").exists()
+    assert not list(tmp_path.glob(".*"))
+
+
+def test_altered_uploads_are_refused_by_the_server(
+    alice: Client, middle: Middle, path: Path
+) -> None:
+    def alter(message: Message) -> Message:
+        if type(message).__name__ in ("Segment", "Put"):
+            return replace(message, sealed=flipped(message.sealed))
+        return message
+
+    small = path.with_name("small")
+    small.write_bytes(b"1234")
+    for sent in (path, small):
+        with pytest.raises((SegmentRefused, ConnectionFailed)):
+            middle(alter).put(sent, "file")
+    assert list(alice.list()) == []
+
+
+def _body_with(**changes: Message) -> Alter:
+    def alter(message: Message) -> Message:
+        if not isinstance(message, Stored):
+            return message
+        body = replace(ReceiptBody.unpack(message.body), **changes)
+        return replace(message, body=body.pack())
+
+    return alter
+
+
+@pytest.mark.parametrize(
+    "how",
+    [
+        lambda m: replace(m, signature=flipped(m.signature)) if isinstance(m, Stored) else m,
+        lambda m: replace(m, body=b"nonsense") if isinstance(m, Stored) else m,
+        _body_with(size=3),
+        _body_with(file_name="other"),
+        _body_with(received=1),
+        _body_with(receipt_key=bytes(32)),
+    ],
+)
+def test_an_altered_receipt_is_none(middle: Middle, path: Path, tmp_path: Path, how: Alter) -> None:
+    small = path.with_name("small")
+    small.write_bytes(b"1234")
+    for sent in (path, small):
+        with pytest.raises(BadReceipt):
+            middle(how).put(sent, "file")
+    assert not list((tmp_path / "state").glob("receipts/*"))
+
+
+def test_a_good_receipt_for_something_else_is_none(
+    alice: Client, middle: Middle, path: Path
+) -> None:
+    other = path.with_name("other")
+    other.write_bytes(b"other")
+    receipt = alice.put(other, "file")
+    stored = Stored.unpack(receipt.packed)
+
+    with pytest.raises(BadReceipt, match="not for what was sent"):
+        middle(lambda m: stored if isinstance(m, Stored) else m).put(path, "file")
+
+
+def test_receipts_are_checked_offline(alice: Client, path: Path, tmp_path: Path) -> None:
+    receipt = alice.put(path, "file")
+    key = receipt.body.receipt_key
+
+    assert verify_receipt(receipt.packed, {key}) == receipt.body
+    for packed, keys, text in (
+        (receipt.packed, set(), "no known server"),
+        (receipt.packed, {bytes(32)}, "no known server"),
+        (flipped(receipt.packed), {key}, "receipt"),
+        (receipt.packed[:-1] + b"\0", {key}, "was altered"),
+        (receipt.packed[:-1], {key}, "not a receipt"),
+        (b"", {key}, "not a receipt"),
+    ):
+        with pytest.raises(BadReceipt, match=text):
+            verify_receipt(packed, keys)
+    with pytest.raises(ClientError):
+        verify_receipt(tmp_path / "missing", {key})
+
+
+@pytest.mark.parametrize(
+    "how",
+    [
+        lambda m: replace(m, encrypted_secret=bytes(384)) if isinstance(m, Challenge) else m,
+        lambda m: Done() if isinstance(m, Challenge) else m,
+        lambda m: Done() if isinstance(m, Connected) else m,
+    ],
+)
+def test_a_false_welcome_is_not_believed(middle: Middle, how: Alter) -> None:
+    with pytest.raises(ClientError):
+        middle(how).whoami()
+
+
+@pytest.mark.parametrize(
+    "name", ["../../etc/passwd", "/etc/passwd", "a/../b", "a\x1b[2J", "z", "\u202ea"]
+)
+def test_names_that_nobody_asked_for_are_not_listed(
+    alice: Client, middle: Middle, path: Path, name: str
+) -> None:
+    alice.put(path, "a/1")
+
+    def rename(message: Message) -> Message:
+        if isinstance(message, Entries):
+            return Entries(
+                more=False, entries=tuple(replace(entry, name=name) for entry in message.entries)
+            )
+        return message
+
+    with pytest.raises(BrokenProtocol):
+        list(middle(rename).list("a/"))
+
+
+def test_a_list_that_does_not_end_is_not_followed(
+    alice: Client, middle: Middle, path: Path
+) -> None:
+    alice.put(path, "a")
+    for how in (
+        lambda m: Entries(more=True, entries=()) if isinstance(m, Entries) else m,
+        lambda m: Entries(more=True, entries=m.entries * 2) if isinstance(m, Entries) else m,
+    ):
+        with pytest.raises(BrokenProtocol):
+            list(middle(how).list())
+
+
+def test_an_offset_beyond_the_file_is_not_followed(middle: Middle, path: Path) -> None:
+    with pytest.raises(BrokenProtocol):
+        middle(lambda m: Begun(1 << 40) if isinstance(m, Begun) else m).put(path, "file")
