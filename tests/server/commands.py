@@ -73,6 +73,8 @@ def serving(directory: Path, *arguments: str, **variables: str) -> Iterator[Serv
             reader.start()
         try:
             line = announced.get(timeout=SECONDS)
+            if line.startswith("certificate "):
+                line = announced.get(timeout=SECONDS)
             if line.startswith("listening on "):
                 server.port = int(line.partition(" port ")[2].partition(",")[0])
             yield server

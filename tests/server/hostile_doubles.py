@@ -2,14 +2,25 @@
 
 import errno
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from server.repository import Client, Repository, RepositoryUnavailable, StoredFile, Usage
+from server.repository import (
+    Client,
+    Publication,
+    Published,
+    Renamed,
+    Repository,
+    RepositoryUnavailable,
+    StoredFile,
+    Token,
+    Upload,
+    Usage,
+)
 
 
 class FailingRepository(Repository):
@@ -25,19 +36,67 @@ class FailingRepository(Repository):
             raise RepositoryUnavailable("the test switched the database off")
         return self._real
 
-    def add_client(self, client: Client) -> None:
-        self._passable().add_client(client)
+    # Clients and tokens
+
+    def add_client(self, client: Client, token_digest: bytes | None = None) -> None:
+        self._passable().add_client(client, token_digest)
 
     def find_client(self, client_id: bytes) -> Client | None:
         return self._passable().find_client(client_id)
+
+    def find_client_by_name(self, name: str) -> Client | None:
+        return self._passable().find_client_by_name(name)
 
     def set_public_key(
         self, client_id: bytes, public_key: bytes, wrapped_aes_key: bytes, now: int
     ) -> bool:
         return self._passable().set_public_key(client_id, public_key, wrapped_aes_key, now)
 
-    def record_reconnect(self, client_id: bytes, wrapped_aes_key: bytes, now: int) -> bool:
+    def record_reconnect(self, client_id: bytes, wrapped_aes_key: bytes | None, now: int) -> bool:
         return self._passable().record_reconnect(client_id, wrapped_aes_key, now)
+
+    def set_disabled(self, client_id: bytes, disabled: bool) -> bool:
+        return self._passable().set_disabled(client_id, disabled)
+
+    def remove_client(self, client_id: bytes) -> list[bytes] | None:
+        return self._passable().remove_client(client_id)
+
+    def clients(self) -> Iterator[Client]:
+        return self._passable().clients()
+
+    def add_token(self, token: Token) -> None:
+        self._passable().add_token(token)
+
+    def tokens(self) -> list[Token]:
+        return self._passable().tokens()
+
+    def remove_token(self, digest: bytes) -> bool:
+        return self._passable().remove_token(digest)
+
+    # Uploads
+
+    def begin_upload(self, upload: Upload) -> Upload:
+        return self._passable().begin_upload(upload)
+
+    def find_upload(self, client_id: bytes, upload_id: bytes) -> Upload | None:
+        return self._passable().find_upload(client_id, upload_id)
+
+    def drop_upload(self, client_id: bytes, upload_id: bytes) -> bool:
+        return self._passable().drop_upload(client_id, upload_id)
+
+    def pending_uploads(self) -> Iterator[Upload]:
+        return self._passable().pending_uploads()
+
+    def pending_of(self, client_id: bytes) -> Usage:
+        return self._passable().pending_of(client_id)
+
+    def forget_uploads(self, before: int) -> list[Upload]:
+        return self._passable().forget_uploads(before)
+
+    # Files
+
+    def publish(self, publications: Sequence[Publication]) -> list[Published]:
+        return self._passable().publish(publications)
 
     def publish_file(self, file: StoredFile) -> bytes | None:
         return self._passable().publish_file(file)
@@ -45,11 +104,17 @@ class FailingRepository(Repository):
     def find_file(self, client_id: bytes, name: str) -> StoredFile | None:
         return self._passable().find_file(client_id, name)
 
-    def clients(self) -> Iterator[Client]:
-        return self._passable().clients()
+    def list_files(self, client_id: bytes, prefix: str, after: str, limit: int) -> list[StoredFile]:
+        return self._passable().list_files(client_id, prefix, after, limit)
 
     def files(self, client_id: bytes) -> Iterator[StoredFile]:
         return self._passable().files(client_id)
+
+    def remove_file(self, client_id: bytes, name: str) -> bytes | None:
+        return self._passable().remove_file(client_id, name)
+
+    def rename_file(self, client_id: bytes, old: str, new: str, *, replace: bool) -> Renamed:
+        return self._passable().rename_file(client_id, old, new, replace=replace)
 
     def usage(self, client_id: bytes) -> Usage:
         return self._passable().usage(client_id)
@@ -57,8 +122,8 @@ class FailingRepository(Repository):
     def superseded(self) -> list[tuple[bytes, bytes]]:
         return self._passable().superseded()
 
-    def forget_superseded(self, upload_id: bytes) -> None:
-        self._passable().forget_superseded(upload_id)
+    def forget_superseded(self, object_id: bytes) -> None:
+        self._passable().forget_superseded(object_id)
 
     def close(self) -> None:
         self._real.close()

@@ -26,12 +26,13 @@ class ServerProcess:
                 cwd=ROOT, stdout=subprocess.PIPE, stderr=log, text=True,
             )  # fmt: skip
         assert self.process.stdout is not None
-        line = self.process.stdout.readline()
-        match = re.match(r"listening on \S+ port (\d+),", line)
+        lines = self.process.stdout.readline() + self.process.stdout.readline()
+        match = re.fullmatch(r"certificate (SHA256:\S+)\nlistening on \S+ port (\d+),.*\n", lines)
         if match is None:
             self.kill()
-            raise RuntimeError(f"the server does not start: {line!r}\n{self.log[-2000:]}")
-        self.port = int(match[1])
+            raise RuntimeError(f"the server does not start: {lines!r}\n{self.log[-2000:]}")
+        self.fingerprint = match[1]
+        self.port = int(match[2])
 
     def __enter__(self) -> Self:
         return self

@@ -177,7 +177,7 @@ class Sessions:
     def stored(self) -> dict[str, bytes]:
         """The bytes of every visible file, by its name alone."""
         return {
-            file.name: (self.data / file.client_id.hex() / file.upload_id.hex()).read_bytes()
+            file.name: (self.data / file.client_id.hex() / file.object_id.hex()).read_bytes()
             for file in self.files()
         }
 

@@ -71,7 +71,7 @@ class OnDisk:
     def visible(self, client_id: bytes = ALICE) -> dict[str, bytes]:
         """The bytes of every file of the client, by name."""
         return {
-            file.name: self.storage.path(client_id, file.upload_id).read_bytes()
+            file.name: self.storage.path(client_id, file.object_id).read_bytes()
             for file in self.repository.files(client_id)
         }
 

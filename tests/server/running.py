@@ -26,7 +26,7 @@ class Running:
 
     @property
     def repository(self) -> Repository:
-        return self.listener.services.repository
+        return self.listener.doors.services4.repository
 
     def stored(self) -> dict[tuple[str, str], bytes]:
         """The bytes of every visible file by (client name, file name)."""
@@ -38,7 +38,7 @@ class Running:
 
     def path(self, file: StoredFile) -> Path:
         """Where a file's bytes lie."""
-        return self.data / file.client_id.hex() / file.upload_id.hex()
+        return self.data / file.client_id.hex() / file.object_id.hex()
 
     def staged(self) -> list[Path]:
         """Files that are being received or await their verdict."""

@@ -11,7 +11,10 @@ from typing import Any
 
 import pytest
 
+from protocol.channel import format_fingerprint
+from tests.peer import wire
 from tests.peer.client import PeerClient
+from tests.peer4.client import Peer4
 from tests.server import commands
 from tests.server.on_disk import OnDisk
 
@@ -25,12 +28,38 @@ def test_a_signal_ends_the_server_well(tmp_path: Path, number: int) -> None:
     assert not [line for line in server.logged if "Traceback" in line]
 
 
-@pytest.mark.parametrize("host", ["0.0.0.0"])  # noqa: S104 - for the length of a test
-def test_protocol_3_is_served_to_other_machines_when_asked(tmp_path: Path, host: str) -> None:
-    arguments = ("--host", host, "--port", "0", "--allow-protocol-3")
-    with commands.serving(tmp_path, *arguments) as server:
-        assert server.port
+ANYWHERE = ("--host", "0.0.0.0", "--port", "0")  # noqa: S104 - for the length of a test
+
+
+def test_protocol_3_is_served_to_other_machines_when_asked(tmp_path: Path) -> None:
+    with commands.serving(tmp_path, *ANYWHERE, "--allow-protocol-3") as server:
+        _run_of(server.port)
         assert server.end(signal.SIGTERM) == 0
+
+
+def test_protocol_3_is_not_served_to_other_machines_unasked(tmp_path: Path) -> None:
+    with commands.serving(tmp_path, *ANYWHERE) as server:
+        with (
+            PeerClient(server.port) as client,
+            pytest.raises((wire.ConnectionEnded, OSError)),
+        ):
+            client.register()
+        with Peer4(server.port, client_id=bytes(16)) as newer:
+            assert newer.challenge()
+        assert server.end(signal.SIGTERM) == 0
+    refusals = [line for line in server.logged if "protocol 3 is not allowed here" in line]
+    assert len(refusals) == 1
+    assert "connection from 127.0.0.1 refused" in refusals[0]
+
+
+def test_the_certificate_that_is_announced_is_the_one_presented(tmp_path: Path) -> None:
+    said = []
+    for _ in range(2):  # and it is the same after a restart
+        with commands.serving(tmp_path, *LOOPBACK) as server, Peer4(server.port) as client:
+            said.append(server.said[0])
+            presented = format_fingerprint(client.fingerprint)
+        assert said[-1] == f"certificate {presented}\n"
+    assert said[0] == said[1]
 
 
 def test_a_data_directory_that_cannot_be_printed_is_served(tmp_path: Path) -> None:
@@ -39,7 +68,7 @@ def test_a_data_directory_that_cannot_be_printed_is_served(tmp_path: Path) -> No
         tmp_path, *LOOPBACK, "--data", data, PYTHONIOENCODING="utf-8:strict"
     ) as server:
         assert server.end(signal.SIGTERM) == 0
-    assert server.said[0].endswith("files in \\udcff\n")
+    assert server.said[1].endswith("files in \\udcff\n")
 
 
 def _wait_for(seen: Callable[[], bool]) -> None:
@@ -143,7 +172,7 @@ def test_damaged_files_are_reported_at_the_start(tmp_path: Path) -> None:
     with OnDisk(tmp_path / "eft-data") as before:
         before.register()
         upload = before.keep("a\nb", b"content")
-        before.storage.path(upload.client_id, upload.upload_id).write_bytes(b"")
+        before.storage.path(upload.client_id, upload.object_id).write_bytes(b"")
     with commands.serving(tmp_path, *LOOPBACK, "--log-level=error") as server:
         server.end(signal.SIGTERM)
     (line,) = server.logged

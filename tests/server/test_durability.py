@@ -21,8 +21,8 @@ def storage(tmp_path: Path) -> Iterator[DirectoryStorage]:
         yield storage
 
 
-def _stage(storage: DirectoryStorage, upload_id: bytes) -> None:
-    storage.stage(upload_id).close()
+def _stage(storage: DirectoryStorage, object_id: bytes) -> None:
+    storage.stage(object_id).close()
 
 
 def test_a_new_data_directory_is_synced_from_the_first_directory_that_existed(
@@ -55,8 +55,8 @@ def test_a_clients_first_file_syncs_its_directory_and_the_one_above(
 def test_a_clients_next_file_syncs_its_directory_alone(
     storage: DirectoryStorage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for upload_id in (UPLOAD, OTHER):
-        _stage(storage, upload_id)
+    for object_id in (UPLOAD, OTHER):
+        _stage(storage, object_id)
     storage.publish(CLIENT, UPLOAD)
     steps = watch(tmp_path, monkeypatch)
     storage.publish(CLIENT, OTHER)
@@ -66,8 +66,8 @@ def test_a_clients_next_file_syncs_its_directory_alone(
 def test_a_clients_directory_whose_sync_failed_is_synced_again(
     storage: DirectoryStorage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for upload_id in (UPLOAD, OTHER):
-        _stage(storage, upload_id)
+    for object_id in (UPLOAD, OTHER):
+        _stage(storage, object_id)
     steps = watch(tmp_path, monkeypatch)
     steps.fail("sync .", io_error)
     with pytest.raises(StorageError):

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from server.repository import Repository, Usage
+from server.repository import Repository, StoredFile
 from server.storage import DirectoryStorage
 from tests.peer import client as peer
 from tests.peer.client import PeerClient
@@ -144,16 +144,15 @@ def test_two_connections_of_one_client_share_its_quota(
 
 
 class Meanwhile(FailingRepository):
-    """A repository in which something happens just after a client's usage was read."""
+    """A repository in which something happens just after a client's usage was looked up."""
 
     happens: Callable[[], None] | None = None
 
-    def usage(self, client_id: bytes) -> Usage:
-        usage = super().usage(client_id)
+    def find_file(self, client_id: bytes, name: str) -> StoredFile | None:
         happens, self.happens = self.happens, None
         if happens is not None:
             happens()
-        return usage
+        return super().find_file(client_id, name)
 
 
 @each_quota

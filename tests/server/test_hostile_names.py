@@ -116,7 +116,7 @@ def test_a_client_name_is_never_part_of_a_path(tmp_path: Path, name: bytes) -> N
         written = listing(tmp_path) - beside
         (file,) = served.files()
         directory = tmp_path / "data" / file.client_id.hex()
-        assert written == {directory, directory / file.upload_id.hex()}
+        assert written == {directory, directory / file.object_id.hex()}
 
 
 @a_database

@@ -94,7 +94,7 @@ def stored(data: Path, repository: Repository) -> dict[tuple[str, str], bytes]:
     known = set()
     for client in repository.clients():
         for file in repository.files(client.id):
-            path = data / client.id.hex() / file.upload_id.hex()
+            path = data / client.id.hex() / file.object_id.hex()
             content = path.read_bytes()
             assert (len(content), cksum(content)) == (file.size, file.cksum)
             found[client.name, file.name] = content

@@ -12,7 +12,9 @@ import pytest
 from server.errors import ConfigurationError
 from server.serving import listening
 from server.session3 import Session3
+from tests.peer import wire
 from tests.peer.client import PeerClient
+from tests.peer4.client import Peer4
 from tests.server.hostile_process import ServerProcess
 from tests.server.hostile_sessions import private_key
 from tests.server.hostile_surroundings import closed_by_server, serves_honest
@@ -31,14 +33,28 @@ def test_a_loopback_address_is_served(tmp_path: Path, host: str) -> None:
 ANYWHERE = ["0.0.0.0", "::"]  # noqa: S104 - that is the point
 
 
-@pytest.mark.parametrize("host", [*ANYWHERE, "192.0.2.1", "server.example"])
-def test_an_address_that_others_reach_is_refused_before_anything_is_made(
-    tmp_path: Path, host: str
+@pytest.mark.parametrize("host", ANYWHERE)
+def test_an_address_that_others_reach_is_served_over_protocol_4(tmp_path: Path, host: str) -> None:
+    with running(tmp_path / "data", host=host, registration="open") as server:
+        with Peer4(server.port, host="::1" if ":" in host else "127.0.0.1") as client:
+            client.introduce().put("file", b"content")
+        assert server.stored() == {("alice", "file"): b"content"}
+
+
+@pytest.mark.parametrize("host", ANYWHERE)
+def test_protocol_3_is_closed_unanswered_on_an_address_that_others_reach(
+    tmp_path: Path, host: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    config = settings_for_tests(tmp_path / "data", host=host)
-    with pytest.raises(ConfigurationError, match="allow-protocol-3"), listening(config):
-        pass
-    assert list(tmp_path.iterdir()) == []
+    loopback = "::1" if ":" in host else "127.0.0.1"
+    with running(tmp_path / "data", host=host) as server:
+        with (
+            PeerClient(server.port, host=loopback, private_key=private_key()) as client,
+            pytest.raises((wire.ConnectionEnded, OSError)),
+        ):
+            client.register()
+        assert list(server.repository.clients()) == []
+    (record,) = [record for record in caplog.records if record.levelno >= logging.WARNING]
+    assert record.getMessage().endswith("refused: protocol 3 is not allowed here")
 
 
 @pytest.mark.parametrize("host", ANYWHERE)
@@ -51,8 +67,12 @@ def test_an_address_that_others_reach_is_served_when_protocol_3_is_allowed(
             assert client.run("file", b"content").verified
 
 
-def test_an_address_of_another_machine_cannot_be_listened_on(tmp_path: Path) -> None:
-    config = settings_for_tests(tmp_path / "data", host="192.0.2.1", allow_protocol_3=True)
+@pytest.mark.parametrize("allowed", [False, True])
+@pytest.mark.parametrize("host", ["192.0.2.1", "server.invalid"])
+def test_an_address_of_another_machine_cannot_be_listened_on(
+    tmp_path: Path, host: str, *, allowed: bool
+) -> None:
+    config = settings_for_tests(tmp_path / "data", host=host, allow_protocol_3=allowed)
     with pytest.raises(ConfigurationError, match="cannot listen"), listening(config):
         pass
 

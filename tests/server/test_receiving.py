@@ -50,7 +50,7 @@ def test_a_published_file_is_recorded_with_size_checksum_and_time(server: OnDisk
     file = server.repository.find_file(ALICE, "a")
     assert file is not None
     assert (file.size, file.cksum, file.received_at) == (7, cksum(b"content"), NOW)
-    assert file.upload_id == upload.upload_id
+    assert file.object_id == upload.object_id
 
 
 def test_an_empty_file_is_published(server: OnDisk) -> None:
@@ -93,7 +93,7 @@ def test_an_older_file_stays_visible_until_the_new_one_is_published(server: OnDi
 def test_the_replaced_files_bytes_are_removed(server: OnDisk) -> None:
     server.keep("a", b"older")
     newer = server.keep("a", b"newer")
-    assert server.objects() == {newer.upload_id.hex()}
+    assert server.objects() == {newer.object_id.hex()}
     assert not server.repository.superseded()
 
 
@@ -106,7 +106,7 @@ def test_a_replaced_object_that_cannot_be_removed_does_not_fail_the_new_file(
     with caplog.at_level(logging.WARNING, "server"):
         upload.publish()
     assert server.visible() == {"a": b"newer"}
-    assert older.upload_id.hex() in caplog.text
+    assert older.object_id.hex() in caplog.text
 
 
 def test_two_clients_have_the_same_name_to_themselves(server: OnDisk) -> None:
@@ -138,12 +138,12 @@ def test_bytes_are_synced_then_named_then_the_names_are_synced_then_committed(
 ) -> None:
     steps = _steps(server, monkeypatch)
     upload = server.keep("a", b"content")
-    staged, client = f"staging/{upload.upload_id.hex()}", ALICE.hex()
+    staged, client = f"staging/{upload.object_id.hex()}", ALICE.hex()
     assert steps.taken == [
         f"write {staged}",
         f"sync {staged}",
         "sync .",
-        f"rename {client}/{upload.upload_id.hex()}",
+        f"rename {client}/{upload.object_id.hex()}",
         f"sync {client}",
         "commit",
     ]
@@ -155,7 +155,7 @@ def test_a_replaced_object_is_removed_after_the_commit(
     older = server.keep("a", b"older")
     steps = _steps(server, monkeypatch)
     server.keep("a", b"newer")
-    assert steps.taken[-2:] == ["commit", f"remove {ALICE.hex()}/{older.upload_id.hex()}"]
+    assert steps.taken[-2:] == ["commit", f"remove {ALICE.hex()}/{older.object_id.hex()}"]
 
 
 # When the database fails

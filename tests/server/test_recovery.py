@@ -38,7 +38,7 @@ def _crash_before(steps: Steps, step: str, server: OnDisk) -> str:
     with pytest.raises(Crash):
         upload.publish()
     steps.mend()
-    return upload.upload_id.hex()
+    return upload.object_id.hex()
 
 
 def test_a_start_on_what_an_orderly_end_left_finds_nothing_to_do(server: OnDisk) -> None:
@@ -80,26 +80,26 @@ def test_after_a_crash_before_the_rename_the_staged_file_is_swept(
 def test_after_a_crash_before_the_commit_the_object_is_set_aside(
     server: OnDisk, steps: Steps, step: str
 ) -> None:
-    upload_id = _crash_before(steps, step, server)
+    object_id = _crash_before(steps, step, server)
     assert server.restart() == Recovery(set_aside=1)
     assert server.visible() == {"a": b"older"}
-    assert server.orphans() == {upload_id}
+    assert server.orphans() == {object_id}
 
 
 def test_after_a_crash_behind_the_commit_the_new_file_is_visible_and_the_old_one_removed(
     server: OnDisk, steps: Steps
 ) -> None:
-    upload_id = _crash_before(steps, "remove", server)
+    object_id = _crash_before(steps, "remove", server)
     assert server.restart() == Recovery(removed=1)
     assert server.visible() == {"a": b"newer"}
-    assert server.objects() == {upload_id}
+    assert server.objects() == {object_id}
     assert not server.orphans()
 
 
 def test_after_a_crash_behind_the_removal_only_the_memory_of_it_is_cleared(
     server: OnDisk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def crash(_upload_id: bytes) -> None:
+    def crash(_object_id: bytes) -> None:
         raise Crash
 
     monkeypatch.setattr(server.repository, "forget_superseded", crash)
@@ -131,13 +131,13 @@ def test_recovering_twice_finds_nothing_more_to_do(server: OnDisk, steps: Steps,
 
 @pytest.mark.parametrize("step", ["rename", "sync orphans"])
 def test_a_crash_while_setting_aside_loses_nothing(server: OnDisk, steps: Steps, step: str) -> None:
-    upload_id = _crash_before(steps, "commit", server)
+    object_id = _crash_before(steps, "commit", server)
     steps.fail(step)
     with pytest.raises(Crash):
         server.restart()
     steps.mend()
     server.restart()
-    assert server.orphans() == {upload_id}
+    assert server.orphans() == {object_id}
     assert server.visible() == {"a": b"older"}
 
 
@@ -151,7 +151,7 @@ def test_a_crash_in_another_clients_upload_does_not_touch_ones_own(
         upload.publish()
     steps.mend()
     assert server.restart() == Recovery(set_aside=1)
-    assert server.orphans(BOB) == {upload.upload_id.hex()}
+    assert server.orphans(BOB) == {upload.object_id.hex()}
     assert server.visible() == {"a": b"older"}
 
 
@@ -199,7 +199,7 @@ def test_what_the_other_database_received_meanwhile_is_set_aside_in_turn(server:
     meanwhile = server.keep("a", b"meanwhile")
     assert server.restart() == Recovery(set_aside=1, brought_back=1)
     assert server.visible() == {"a": b"older"}
-    assert server.orphans() == {meanwhile.upload_id.hex()}
+    assert server.orphans() == {meanwhile.object_id.hex()}
 
 
 def test_an_object_set_aside_before_its_client_had_a_directory_is_brought_back(
@@ -294,7 +294,7 @@ def test_a_replaced_object_that_could_not_be_removed_is_removed_at_the_next_star
     assert len(server.objects()) == 2
     steps.mend()
     assert server.restart() == Recovery(removed=1)
-    assert server.objects() == {newer.upload_id.hex()}
+    assert server.objects() == {newer.object_id.hex()}
 
 
 def test_a_replaced_object_that_can_never_be_removed_does_not_stop_the_start(

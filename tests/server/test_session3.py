@@ -5,10 +5,12 @@ from pathlib import Path
 
 import pytest
 
+from server.repository import Client
 from tests.peer import client as peer
 from tests.peer import crypto, wire
 from tests.peer.generations import GENERATIONS
 from tests.peer.style import Style
+from tests.peer4.client import client_key, public_der
 from tests.server.hostile_sessions import SessionPeer, Sessions, private_key, sessions
 
 CONTENT = b"some content that takes several blocks " * 5
@@ -87,8 +89,34 @@ def test_a_client_id_never_begins_like_a_tls_handshake(
     served: Sessions, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     draws = iter([b"\x16" + bytes(15), b"\x16" * 16, STRANGER])
-    monkeypatch.setattr("server.session3.os.urandom", lambda _size: next(draws))
+    monkeypatch.setattr("server.keys.os.urandom", lambda _size: next(draws))
     assert served.peer().register() == STRANGER
+
+
+def test_a_client_that_registered_over_protocol_4_is_not_reached_over_protocol_3(
+    served: Sessions,
+) -> None:
+    # Whoever sees a receipt knows its id and name, and reconnecting proves nothing.
+    key = public_der(client_key())
+    served.repository.add_client(Client(STRANGER, "peer", 1, 1, key))
+    client = served.peer(client_id=STRANGER)
+    with pytest.raises(peer.GeneralError):
+        client.reconnect()
+    with pytest.raises(peer.GeneralError):
+        client.send_public_key()
+    assert served.repository.find_client(STRANGER) == Client(STRANGER, "peer", 1, 1, key)
+
+
+def test_a_disabled_client_is_told_to_register_again(served: Sessions) -> None:
+    client = served.introduced()
+    assert client.client_id is not None
+    served.repository.set_disabled(client.client_id, True)
+    with pytest.raises(peer.ReconnectRefused):
+        served.again(client).reconnect()
+    with pytest.raises(peer.GeneralError):
+        served.again(client).send_public_key()
+    served.repository.set_disabled(client.client_id, False)
+    served.again(client).reconnect()
 
 
 @pytest.mark.parametrize("client_id", [bytes(16), STRANGER], ids=["zeros", "unknown"])

@@ -39,6 +39,16 @@ def test_a_key_dies_with_its_connection_unless_the_operator_wants_otherwise(tmp_
         served.again(left(served)).send_file("file", CONTENT)
 
 
+def test_a_key_that_is_left_lets_no_disabled_client_in(reusing: Sessions) -> None:
+    client = left(reusing)
+    assert client.client_id is not None
+    reusing.repository.set_disabled(client.client_id, True)
+    with pytest.raises(peer.GeneralError):
+        reusing.again(client).send_file("file", CONTENT)
+    reusing.repository.set_disabled(client.client_id, False)
+    reusing.again(client).send_file("file", CONTENT)
+
+
 def test_each_request_may_have_a_connection_of_its_own(reusing: Sessions) -> None:
     client = reusing.peer()
     client.register()

@@ -1,5 +1,6 @@
 """Where bytes lie, who may see them, and what is said when the disk refuses."""
 
+import errno
 import os
 import resource
 import stat
@@ -80,7 +81,7 @@ def test_publishing_what_was_never_staged_is_an_error(storage: DirectoryStorage)
         storage.publish(CLIENT, UPLOAD)
 
 
-def test_an_upload_id_is_staged_once(storage: DirectoryStorage) -> None:
+def test_an_object_id_is_staged_once(storage: DirectoryStorage) -> None:
     with closing(_staged(storage)), pytest.raises(StorageError, match="File exists"):
         storage.stage(UPLOAD)
 
@@ -316,8 +317,8 @@ def test_a_staged_file_that_cannot_be_removed_now_is_left_for_the_next_start(
 
 
 def test_sweeping_removes_every_staged_file(storage: DirectoryStorage, root: Path) -> None:
-    for upload_id in (UPLOAD, OTHER):
-        storage.stage(upload_id).close()
+    for object_id in (UPLOAD, OTHER):
+        storage.stage(object_id).close()
     assert storage.sweep_staging() == 2
     assert not list((root / "staging").iterdir())
 
@@ -338,11 +339,11 @@ def test_clients_are_listed_and_nothing_else(storage: DirectoryStorage, root: Pa
 def test_objects_are_listed_and_nothing_else(storage: DirectoryStorage) -> None:
     path = _published(storage)
     path.with_name("note.txt").write_text("the operator's")
-    assert list(storage.upload_ids(CLIENT)) == [UPLOAD]
+    assert list(storage.object_ids(CLIENT)) == [UPLOAD]
 
 
 def test_a_client_without_a_directory_has_no_objects(storage: DirectoryStorage) -> None:
-    assert not list(storage.upload_ids(CLIENT))
+    assert not list(storage.object_ids(CLIENT))
 
 
 def test_a_data_directory_that_vanished_cannot_be_listed(
@@ -358,7 +359,7 @@ def test_an_object_set_aside_is_no_object_but_keeps_its_bytes(
 ) -> None:
     _published(storage)
     storage.set_aside(CLIENT, UPLOAD)
-    assert not list(storage.upload_ids(CLIENT))
+    assert not list(storage.object_ids(CLIENT))
     assert (root / "orphans" / CLIENT.hex() / UPLOAD.hex()).read_bytes() == b"content"
 
 
@@ -390,3 +391,24 @@ def test_free_space_that_cannot_be_read_is_an_error(storage: DirectoryStorage, r
     root.rename(root.with_name("elsewhere"))
     with pytest.raises(StorageError, match="cannot read the free disk space"):
         storage.free_bytes()
+
+
+def test_after_a_failed_sync_of_everything_every_file_is_asked_itself(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    storage = DirectoryStorage(tmp_path / "data")
+    staged = [storage.stage(bytes([number]) * 16) for number in range(20)]
+    asked: list[int] = []
+
+    def failing(_descriptor: int) -> bool:
+        asked.append(1)
+        raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr("server.storage.directory.sync_file_system", failing)
+    with pytest.raises(StorageError):
+        storage.sync(staged)
+    storage.sync(staged)
+    assert len(asked) == 1
+    for file in staged:
+        file.close()
+    storage.close()

@@ -1,0 +1,181 @@
+"""Protocol 4 as bytes, written from docs/protocol-4.md alone."""
+
+import hashlib
+import struct
+from dataclasses import dataclass
+
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF
+
+SEGMENT = 1_048_576
+SMALL = 65_536
+TAG = 16
+UNKNOWN_SIZE = 2**64 - 1
+MAX_PAYLOAD = SEGMENT + 1024
+MAX_OTHER_PAYLOAD = 65_536
+
+REGISTER, CONNECT, PROVE = 1, 2, 3
+BEGIN, SEGMENT_CODE, END, PUT, ABANDON = 16, 17, 18, 19, 20
+LIST, STAT, GET, REMOVE, RENAME = 32, 33, 34, 35, 36
+REGISTERED, CHALLENGE, CONNECTED = 32769, 32770, 32771
+BEGUN, STORED = 32784, 32786
+ENTRIES, ENTRY, CONTENT, DONE, REFUSED = 32800, 32801, 32802, 32803, 33023
+
+PROTOCOL, ACCESS_DENIED, TOO_MANY, NAME_TAKEN, UNSAFE_NAME, EXISTS = 1, 2, 3, 4, 5, 6
+NOT_FOUND, QUOTA, TOO_LARGE, SERVER_FULL, BAD_SEGMENT = 7, 8, 9, 10, 11
+DIGEST_MISMATCH, UNKNOWN_UPLOAD, SERVER_FAILED, SHUTTING_DOWN = 12, 13, 14, 15
+
+NEVER, IF_OLDER, ALWAYS = 0, 1, 2
+TO_SERVER, TO_CLIENT = b"\1", b"\2"
+
+_HEADER = struct.Struct("<BHII")
+HEADER_BYTES = _HEADER.size
+
+
+@dataclass(frozen=True)
+class Message:
+    """A response as it came."""
+
+    code: int
+    request_id: int
+    payload: bytes
+
+
+class RefusedError(Exception):
+    """The server answered *refused*."""
+
+    def __init__(self, payload: bytes) -> None:
+        self.reason, self.retry_after, size = struct.unpack_from("<HIH", payload)
+        self.text = payload[8:].decode()
+        assert len(payload) == 8 + size
+        super().__init__(self.reason, self.text)
+
+
+@dataclass(frozen=True)
+class Receipt:
+    """The fields of a receipt whose signature was verified."""
+
+    body: bytes
+    signature: bytes
+    receipt_key: bytes
+    client_id: bytes
+    upload_id: bytes
+    size: int
+    received: int
+    sha256: bytes
+    client_name: str
+    file_name: str
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One file as the server describes it."""
+
+    upload_id: bytes
+    size: int
+    modified: int
+    mode: int
+    received: int
+    sha256: bytes | None
+    cksum: int | None
+    name: str
+
+
+def message(code: int, payload: bytes, request_id: int = 1, version: int = 4) -> bytes:
+    """Header and payload."""
+    return _HEADER.pack(version, code, request_id, len(payload)) + payload
+
+
+def header(data: bytes) -> tuple[int, int, int, int]:
+    """Version, code, request id, payload size."""
+    version, code, request_id, size = _HEADER.unpack(data)
+    return version, code, request_id, size
+
+
+def text(value: str | bytes) -> bytes:
+    """A text field; bytes go as they are."""
+    data = value.encode() if isinstance(value, str) else value
+    return struct.pack("<H", len(data)) + data
+
+
+def content_key(
+    secret: bytes, salt: bytes, direction: bytes, client_id: bytes, upload_id: bytes
+) -> bytes:
+    """The key of one content."""
+    info = b"eft/4 content\0" + direction + client_id + upload_id
+    return HKDF(hashes.SHA256(), 32, salt, info).derive(secret)
+
+
+def seal(key: bytes, upload_id: bytes, index: int, plain: bytes, *, final: bool) -> bytes:
+    """One sealed segment."""
+    return AESGCM(key).encrypt(_nonce(index, final=final), plain, _data(upload_id, index))
+
+
+def unseal(key: bytes, upload_id: bytes, index: int, sealed: bytes, *, final: bool) -> bytes:
+    """The plain content of a segment; raises `InvalidTag`."""
+    return AESGCM(key).decrypt(_nonce(index, final=final), sealed, _data(upload_id, index))
+
+
+def pieces(content: bytes) -> list[tuple[int, bool, bytes]]:
+    """Index, final flag and plain content of each segment."""
+    count = max(1, -(-len(content) // SEGMENT))
+    return [
+        (index, index == count - 1, content[index * SEGMENT : (index + 1) * SEGMENT])
+        for index in range(count)
+    ]
+
+
+def read_receipt(payload: bytes, receipt_key: bytes) -> Receipt:
+    """The receipt in *stored*; raises `InvalidSignature`."""
+    (size,) = struct.unpack_from("<H", payload)
+    body, signature = payload[2 : 2 + size], payload[2 + size :]
+    assert len(signature) == 64
+    Ed25519PublicKey.from_public_bytes(receipt_key).verify(signature, body)
+    assert body[:14] == b"EFT receipt 1\0"
+    length, received = struct.unpack_from("<Qq", body, 78)
+    client_name, end = _text(body, 126)
+    file_name, end = _text(body, end)
+    assert end == len(body)
+    return Receipt(
+        body, signature, body[14:46], body[46:62], body[62:78], length, received, body[94:126],
+        client_name, file_name,
+    )  # fmt: skip
+
+
+def read_entry(payload: bytes, start: int = 0) -> tuple[Entry, int]:
+    """An entry and where the next one begins."""
+    upload_id = payload[start : start + 16]
+    size, modified, mode, received, hashed = struct.unpack_from("<QqHqB", payload, start + 16)
+    sha256 = payload[start + 43 : start + 75]
+    cksum, summed = struct.unpack_from("<IB", payload, start + 75)
+    assert hashed in (0, 1)
+    assert summed in (0, 1)
+    assert hashed or sha256 == bytes(32)
+    assert summed or not cksum
+    name, end = _text(payload, start + 80)
+    return Entry(
+        upload_id, size, modified, mode, received, sha256 if hashed else None,
+        cksum if summed else None, name,
+    ), end  # fmt: skip
+
+
+def digest(content: bytes) -> bytes:
+    """SHA-256."""
+    return hashlib.sha256(content).digest()
+
+
+def _text(data: bytes, start: int) -> tuple[str, int]:
+    (size,) = struct.unpack_from("<H", data, start)
+    end = start + 2 + size
+    assert end <= len(data)
+    return data[start + 2 : end].decode(), end
+
+
+def _nonce(index: int, *, final: bool) -> bytes:
+    return index.to_bytes(11, "big") + bytes([final])
+
+
+def _data(upload_id: bytes, index: int) -> bytes:
+    return upload_id + struct.pack("<Q", index)
