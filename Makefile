@@ -17,9 +17,10 @@ lint: $(VENV)/installed-for-tests
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-# One GiB each way of every generation, 50 clients at once: the figures of docs/benchmarks.md.
+# The figures of docs/benchmarks.md; takes a quarter of an hour and 60 GB of disk.
 bench: $(VENV)/installed-for-tests
 	$(BIN)/python -m benchmarks.protocol3
+	$(BIN)/python -m benchmarks.protocol4
 
 # Kills the server at 100 random moments and checks what it had acknowledged, on both databases.
 kills: $(VENV)/installed-for-tests mariadb

@@ -34,27 +34,30 @@ class Server:
     process: subprocess.Popen[str]
     port: int
     data: Path
+    fingerprint: str
     peak: float = 0.0
     cpu_seconds: float = 0.0
 
 
 @contextmanager
-def serving(directory: Path, generation: str) -> Iterator[Server]:
+def serving(directory: Path, generation: str, *flags: str) -> Iterator[Server]:
     """A server on a free port and fresh data, stopped at the end."""
     data = directory / "data"
     process = subprocess.Popen(
         [sys.executable, "-m", "server", "--port", "0", "--data", str(data), "--log-level",
-         "warning", "--generation-1025", generation if generation.endswith("b") else "2024a"],
+         "warning", "--generation-1025", generation if generation.endswith("b") else "2024a",
+         *flags],
         stdout=subprocess.PIPE, text=True,
     )  # fmt: skip
     assert process.stdout is not None
+    fingerprint = process.stdout.readline().split()[1]
     line = process.stdout.readline()
-    server = Server(process, int(line.split(" port ")[1].split(",")[0]), data)
+    server = Server(process, int(line.split(" port ")[1].split(",")[0]), data, fingerprint)
     try:
         yield server
     finally:
         process.send_signal(signal.SIGTERM)
-        server.peak, server.cpu_seconds, _ = _wait(process)
+        server.peak, server.cpu_seconds, _ = wait(process)
         process.stdout.close()
 
 
@@ -65,13 +68,14 @@ def start_client(directory: Path, name: str, server: Server, generation: str, so
     directory.mkdir()
     (directory / "transfer.info").write_text(f"127.0.0.1:{server.port}\n{name}\n{source}\n")
     return subprocess.Popen(
-        [sys.executable, "-m", "client", "--quiet", "--json", "--generation", generation,
+        [sys.executable, "-m", "client", "--protocol", "3", "--quiet", "--json",
+         "--generation", generation,
          "--directory", str(directory)],
         text=True, stdout=subprocess.PIPE,
     )  # fmt: skip
 
 
-def _wait(process: subprocess.Popen[str]) -> tuple[float, float, int]:
+def wait(process: subprocess.Popen[str]) -> tuple[float, float, int]:
     """Peak memory in MiB, CPU seconds and exit status of an ended process."""
     _, status, usage = os.wait4(process.pid, 0)
     process.returncode = os.waitstatus_to_exitcode(status)
@@ -131,7 +135,7 @@ def one_file(directory: Path, generation: str, source: Path) -> str:
         busy = busy_seconds()
         began = time.perf_counter()
         client = start_client(directory / "client", "bench", server, generation, source)
-        peak, cpu_seconds, status = _wait(client)
+        peak, cpu_seconds, status = wait(client)
         seconds = time.perf_counter() - began
         busy = busy_seconds() - busy
         assert status == 0, f"the client ended with status {status}"
@@ -165,7 +169,7 @@ def many_clients(directory: Path, clients: int, source: Path) -> str:
             start_client(directory / f"client{n}", f"bench{n}", server, "2023a", source)
             for n in range(clients)
         ]
-        ended = [_wait(process) for process in processes]
+        ended = [wait(process) for process in processes]
         for process in processes:
             assert process.stdout is not None
             process.stdout.close()
