@@ -2,27 +2,22 @@
 
 import os
 import re
-import signal
-import subprocess
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 from server.config import Config
 from server.listener import Listener
 from server.repository import Repository, StoredFile
 from server.serving import listening
 from tests.peer4.client import Peer4
+from tests.server.hostile_process import ServerProcess
 
-ROOT = Path(__file__).resolve().parents[2]
 PATIENCE_SECONDS = 20.0
-END_SECONDS = 30.0
 HONEST = b"honest bytes" * 100
 
 
@@ -150,55 +145,8 @@ def withstanding(parent: Path, **given: Any) -> Iterator[Serving]:  # noqa: ANN4
     assert descriptors() == before
 
 
-class ServerProcess4:
-    """`python -m server` on a free port; leaving the context kills what still runs."""
+class ServerProcess4(ServerProcess):
+    """A server process at which anybody may register."""
 
     def __init__(self, data: Path, *arguments: str, host: str = "127.0.0.1") -> None:
-        self._log = data.with_name(f"{data.name}.log")
-        with self._log.open("ab") as log:
-            self.process = subprocess.Popen(
-                [sys.executable, "-m", "server", "--host", host, "--port", "0",
-                 "--data", str(data), "--min-free-bytes", "0", "--registration", "open",
-                 *arguments],
-                cwd=ROOT, stdout=subprocess.PIPE, stderr=log, text=True,
-            )  # fmt: skip
-        assert self.process.stdout is not None
-        match, line = None, "begun"
-        while line and match is None:
-            line = self.process.stdout.readline()
-            match = re.match(r"listening on \S+ port (\d+),", line)
-        if match is None:
-            self.kill()
-            raise RuntimeError(f"the server does not start: {self.log[-2000:]}")
-        self.port = int(match[1])
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.kill()
-
-    @property
-    def log(self) -> str:
-        """What this server, and others on this data directory before it, wrote to its log."""
-        return self._log.read_text()
-
-    def signal(self, number: signal.Signals) -> None:
-        self.process.send_signal(number)
-
-    def status(self) -> int:
-        """The exit status, once the process has ended by itself."""
-        return self.process.wait(END_SECONDS)
-
-    def kill(self) -> None:
-        """Ends the process as a crash would; nothing if it has ended."""
-        if self.process.poll() is None:
-            self.process.kill()
-        self.process.wait()
-        if self.process.stdout is not None:
-            self.process.stdout.close()
+        super().__init__(data, "--host", host, "--registration", "open", *arguments)
