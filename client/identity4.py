@@ -63,9 +63,10 @@ class Identities:
         return locked(self._directory / ".lock")
 
     def begin(self, address: Address) -> "RsaKey":
-        """A new key, stored: no name is spent on a registration that could not be kept.
+        """The key to register, stored: no name is spent on a registration that could not be kept.
 
-        Raises `AlreadyRegistered` when there is an identity at this server.
+        It is that of an earlier registration which was refused or whose answer was lost, if there
+        was one, else a new one. Raises `AlreadyRegistered` when there is an identity here.
         """
         if self.path(address).exists():
             raise AlreadyRegistered(
@@ -73,6 +74,9 @@ class Identities:
                 f"this client is registered there ({self.path(address)})",
                 "move that file away to register as another client",
             )
+        unfinished = read_text(self._unfinished(address))
+        if unfinished is not None:
+            return _key(unfinished, str(self._unfinished(address)))
         key = make_key()
         make_private_directory(self._directory)
         self._write(self._unfinished(address), _pem(key))
@@ -85,11 +89,6 @@ class Identities:
         with writing(self._directory):
             self._unfinished(address).unlink(missing_ok=True)
             sync_directory(self._directory)
-
-    def cancel(self, address: Address) -> None:
-        """The server has refused the registration that was begun."""
-        with writing(self._directory):
-            self._unfinished(address).unlink(missing_ok=True)
 
     def _unfinished(self, address: Address) -> Path:
         return self.path(address).with_suffix(".pem.new")

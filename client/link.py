@@ -12,9 +12,7 @@ from client.channel4 import Channel4
 from client.errors import (
     BadInput,
     ConnectionFailed,
-    ConnectionLost,
     FileFailed,
-    RegistrationUnknown,
 )
 from client.identity4 import Identities, Identity4, public_key_der
 from client.known_servers import KnownServers
@@ -70,7 +68,8 @@ class Link:
     def register(self, name: str, token: str) -> bytes:
         """Makes a key, registers it, and stores the identity; the client id.
 
-        It is tried once: a repeated try could find the name taken by the first one.
+        When the connection is lost it is tried again with the same key, here and by the next call:
+        the server tells who it has registered by name and key.
         """
         _check_client_name(name)
         with self.identities.locked():
@@ -131,19 +130,16 @@ class Link:
 
     def _register(self, name: str, token: str) -> bytes:
         key = self.identities.begin(self.address)
-        channel, _ = self.retrying(self._open)
-        try:
-            client_id = Session4(channel).register(name, token, public_key_der(key))
-        except BaseException as error:
-            self.identities.cancel(self.address)
-            if isinstance(error, ConnectionLost):
-                raise RegistrationUnknown(
-                    "the connection was lost before the server told whether it has registered"
-                    f" {name!r} ({error}); if the name is taken now, ask its operator to remove it"
-                ) from error
-            raise
-        finally:
-            channel.close()
+        public_key = public_key_der(key)
+
+        def attempt() -> bytes:
+            channel, _ = self._open()
+            try:
+                return Session4(channel).register(name, token, public_key)
+            finally:
+                channel.close()
+
+        client_id = self.retrying(attempt)
         self.identities.complete(self.address, Identity4(name, client_id, key))
         return client_id
 

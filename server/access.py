@@ -48,8 +48,8 @@ class Access:
         self._now = now
         self._decoy_seed = os.urandom(SECRET_BYTES)
 
-    def register(self, name: str, token: str, public_key: bytes) -> Client:
-        """Registers a client with its key at once.
+    def register(self, name: str, token: str, public_key: bytes) -> bytes:
+        """Registers a client with its key at once; its id, which a repetition gets again.
 
         Raises `AccessDenied`, `NameTaken`, `RepositoryError`.
         """
@@ -64,10 +64,9 @@ class Access:
         if self._registration == "token":
             digest = hashlib.sha256(token.encode()).digest()
         try:
-            self._repository.add_client(client, digest)
+            return self._repository.add_client(client, digest)
         except TokenRefused as error:
             raise AccessDenied(str(error)) from error
-        return client
 
     def challenge(self, client_id: bytes, fingerprint: bytes) -> Challenge:
         """A fresh secret for the client's key; a decoy for who may not connect.

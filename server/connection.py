@@ -41,6 +41,7 @@ class Session(Protocol):
     def writable(self) -> memoryview: ...
     def written(self, size: int) -> Iterator[bytes | memoryview]: ...
     def deferred(self) -> Iterator[bytes | memoryview]: ...
+    def farewell(self) -> Iterator[bytes | memoryview]: ...
     def close(self) -> None: ...
 
 
@@ -129,7 +130,7 @@ class Connection(socketserver.BaseRequestHandler):
                 if not self._more_at_hand(patience):
                     raise TimeoutError
                 if self.server.draining:
-                    return
+                    break
             self._socket.settimeout(patience)
             size = self._socket.recv_into(view)
             if not size:
@@ -137,6 +138,8 @@ class Connection(socketserver.BaseRequestHandler):
                 return
             received += size
             self._send(session.written(size))
+        if not session.ended:
+            self._send(session.farewell())
 
     def _send(self, responses: Iterable[bytes | memoryview]) -> None:
         for response in responses:

@@ -49,6 +49,10 @@ class TooManyAttempts(ServerError):
         self.seconds = seconds
 
 
+class ShuttingDown(ServerError):
+    """The server is being stopped: the client comes back when it runs again."""
+
+
 class FileExists(ServerError):
     """The policy of the upload forbids replacing the file of this name."""
 

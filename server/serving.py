@@ -108,14 +108,17 @@ def _reload(certificate: Certificate) -> None:
         _log.info("certificate %s", certificate)
 
 
-def _sweep(receiver: Receiver, stop: Callable[[], bool]) -> None:
+def _sweep(services: Services4, stop: Callable[[], bool]) -> None:
     try:
-        removed = receiver.sweep(stop)
+        removed = services.receiver.sweep(stop)
+        expired = services.uploads.expire(services.config.upload_days * 86400)
     except ServerError as error:
-        _log.warning("replaced and removed objects stay for now: %s", error)
+        _log.warning("what nobody needs any more stays for now: %s", error)
     else:
         if removed:
             _log.info("%d objects that no name leads to any more removed", removed)
+        if expired:
+            _log.info("%d interrupted uploads given up: their clients did not go on", expired)
 
 
 def serve(config: Config, announce: Callable[[str], None]) -> int:
@@ -139,7 +142,7 @@ def serve(config: Config, announce: Callable[[str], None]) -> int:
         host = f"[{config.host}]" if ":" in config.host else config.host
         announce(f"certificate {listener.doors.certificate}")
         announce(f"listening on {host} port {listener.port}, files in {config.data}")
-        receiver, swept_at = listener.doors.services4.receiver, time.monotonic()
+        swept_at = time.monotonic()
         # The kernel may give the signal to another thread, which wakes nobody here.
         while not signals and accepting.is_alive():
             time.sleep(_SIGNAL_POLL_SECONDS)
@@ -147,7 +150,7 @@ def serve(config: Config, announce: Callable[[str], None]) -> int:
                 reloads.clear()
                 _reload(listener.doors.certificate)
             if time.monotonic() >= swept_at + _SWEEP_SECONDS:
-                _sweep(receiver, lambda: bool(signals))
+                _sweep(listener.doors.services4, lambda: bool(signals))
                 swept_at = time.monotonic()
         if not signals:
             _log.error("no connection can be accepted any more")

@@ -138,6 +138,10 @@ class Session3:
         """Nothing: see `has_deferred`."""
         return iter(())
 
+    def farewell(self) -> Iterator[bytes]:
+        """Nothing: protocol 3 has no message for it."""
+        return iter(())
+
     def receive(self, data: memoryview) -> Iterator[bytes]:
         """Takes what the peer sent, in any pieces, and yields the responses to send back."""
         try:

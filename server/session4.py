@@ -47,7 +47,7 @@ from server.access import Challenge as SentChallenge
 from server.attempts import Attempt, Incoming, Receipt
 from server.batching import SmallFiles
 from server.config import Config
-from server.errors import AccessDenied, ServerError, StorageFull, UnknownUpload
+from server.errors import AccessDenied, ServerError, ShuttingDown, StorageFull, UnknownUpload
 from server.ownfiles import OwnFiles, entry_of
 from server.rates import Rates
 from server.receiptkey import ReceiptKey
@@ -148,6 +148,11 @@ class Session4:
                 self._log("Put", answer.result, answer.size)
                 yield pack_message(explain(answer.result), answer.request_id)
 
+    def farewell(self) -> Iterator[Buffer]:
+        """Tells a client with nothing under way that the server stops."""
+        self.ended = True
+        yield pack_message(explain(ShuttingDown("the server is being stopped")), 0)
+
     def close(self) -> None:
         """Ends the session: interrupted uploads stay for the next attempt."""
         try:
@@ -223,8 +228,8 @@ class Session4:
         check_client_name(request.name)
         self._check_length(request.name)
         self._services.receiver.quota.check_free_space()
-        client = self._services.access.register(request.name, request.token, request.public_key)
-        return Registered(client.id)
+        access = self._services.access
+        return Registered(access.register(request.name, request.token, request.public_key))
 
     def _connect(self, request: Connect) -> Response4:
         challenge = self._services.access.challenge(request.client_id, self._fingerprint)

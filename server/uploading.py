@@ -214,14 +214,18 @@ class Uploads:
 
     def expire(self, seconds: float) -> int:
         """Forgets uploads that are older, but those under way; returns how many were pending."""
-        with self._lock:
-            if self._attempts:
-                return 0
-        forgotten = self._repository.forget_uploads(int(self._now() - seconds))
-        for row in forgotten:
-            self._remove(row)
-            self._release((row.client_id, row.upload_id))
-        return len(forgotten)
+        before = int(self._now() - seconds)
+        self._repository.forget_completed_uploads(before)
+        forgotten = 0
+        for row in self._repository.pending_uploads():
+            if row.begun_at >= before:
+                continue
+            key = (row.client_id, row.upload_id)
+            with self._turns.of(key):
+                if key not in self._attempts:
+                    self._drop(key)
+                    forgotten += 1
+        return forgotten
 
     def leave(self, attempt: Attempt, cause: ServerError | None = None) -> None:
         """Ends an attempt when its connection ends, or because of `cause`."""

@@ -24,13 +24,15 @@ class Repository(ABC):
     # Clients
 
     @abstractmethod
-    def add_client(self, client: Client, token_digest: bytes | None = None) -> None:
-        """Registers a client, with its public key or without. A token, given as SHA-256 (32 bytes),
-        is used up in the same transaction; it has to be valid at `client.registered_at`.
+    def add_client(self, client: Client, token_digest: bytes | None = None) -> bytes:
+        """Registers a client, with its public key or without, and returns its id. A token, given as
+        SHA-256 (32 bytes), is used up in the same transaction; it has to be valid at
+        `client.registered_at`.
 
         Raises `TokenRefused` when the token is not good for this client, then `NameTaken` when a
         client of that name exists (names differ by any byte), which leaves the token unused.
-        Adding the same client again, id and name, succeeds."""
+        A client of the same name and id, or of the same name and public key, is the same one, whose
+        answer was lost: its id is returned and no token is used."""
 
     @abstractmethod
     def find_client(self, client_id: bytes) -> Client | None:
@@ -111,10 +113,8 @@ class Repository(ABC):
         """Number and announced size of a client's pending uploads; an unknown size counts as 0."""
 
     @abstractmethod
-    def forget_uploads(self, before: int) -> list[Upload]:
-        """Forgets uploads completed before this time, in several transactions, and pending ones
-        begun before it, in one. Returns the pending ones, whose staged bytes the caller removes;
-        as with `drop_upload` none of them may be under way."""
+    def forget_completed_uploads(self, before: int) -> None:
+        """Forgets uploads completed before this time, in several transactions."""
 
     # Files
 

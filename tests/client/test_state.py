@@ -37,13 +37,19 @@ def test_what_cannot_be_read_or_written_is_told(tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("quick_keys")
+def test_a_registration_without_an_answer_goes_on_with_the_same_key(tmp_path: Path) -> None:
+    identities = Identities(tmp_path / "identities")
+    key = identities.begin(ADDRESS)
+    assert identities.begin(ADDRESS) == key
+
+
+@pytest.mark.usefixtures("quick_keys")
 def test_an_identity_is_kept_as_it_was_registered(tmp_path: Path) -> None:
     identities = Identities(tmp_path / "identities")
     with pytest.raises(NotRegistered):
         identities.load(ADDRESS)
     key = identities.begin(ADDRESS)
-    identities.cancel(ADDRESS)
-    identity = Identity4("Miriam כהן", bytes(range(16)), identities.begin(ADDRESS))
+    identity = Identity4("Miriam כהן", bytes(range(16)), key)
 
     identities.complete(ADDRESS, identity)
 

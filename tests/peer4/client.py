@@ -181,9 +181,12 @@ class Peer4:
         assert response.code == wire.REFUSED, response
         return int(RefusedError(response.payload).reason)
 
-    def at_end(self) -> bool:
-        """Whether the server has said a proper farewell and nothing else."""
+    def at_end(self, *, stopping: bool = False) -> bool:
+        """Whether the server has said a proper farewell and nothing else; with `stopping`, after
+        the message that it is being stopped."""
         try:
+            if stopping:
+                assert self.refusal() == wire.SHUTTING_DOWN
             return not self._unread and not self.tls.recv(1)
         except ssl.SSLEOFError:
             return False

@@ -38,8 +38,8 @@ class FailingRepository(Repository):
 
     # Clients and tokens
 
-    def add_client(self, client: Client, token_digest: bytes | None = None) -> None:
-        self._passable().add_client(client, token_digest)
+    def add_client(self, client: Client, token_digest: bytes | None = None) -> bytes:
+        return self._passable().add_client(client, token_digest)
 
     def find_client(self, client_id: bytes) -> Client | None:
         return self._passable().find_client(client_id)
@@ -90,8 +90,8 @@ class FailingRepository(Repository):
     def pending_of(self, client_id: bytes) -> Usage:
         return self._passable().pending_of(client_id)
 
-    def forget_uploads(self, before: int) -> list[Upload]:
-        return self._passable().forget_uploads(before)
+    def forget_completed_uploads(self, before: int) -> None:
+        self._passable().forget_completed_uploads(before)
 
     # Files
 

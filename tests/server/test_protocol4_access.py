@@ -65,7 +65,7 @@ def add_token(server: Serving, name: str | None = None, seconds: int = 60) -> st
 
 
 def refused_registration(server: Serving, token: str, name: str = "alice") -> tuple[int, int, str]:
-    with server.peer(name) as peer:
+    with server.peer(name, key=client_key(1)) as peer:  # the same key would be the same client
         with pytest.raises(RefusedError) as caught:
             peer.register(token)
         refused = caught.value
@@ -95,7 +95,7 @@ def test_the_connection_goes_on_after_a_taken_name(server: Serving) -> None:
     with server.peer() as peer:
         peer.register()
         with pytest.raises(RefusedError):
-            peer.register()
+            peer.register(public_key=public_der(client_key(1)))
         peer.name = "bob"
         peer.register()
         peer.connect()
@@ -153,6 +153,15 @@ def test_every_bad_token_and_closed_registration_get_the_same_answer(tmp_path: P
         answers.add(refused_registration(closed, add_token(closed)))
     assert len(answers) == 1
     assert answers.pop()[0] == wire.ACCESS_DENIED
+
+
+def test_a_repeated_registration_with_the_same_key_gets_the_same_id(guarded: Serving) -> None:
+    token = add_token(guarded)
+    ids = set()
+    for _ in range(3):
+        with guarded.peer() as peer:
+            ids.add(peer.register(token))
+    assert len(ids) == 1
 
 
 def test_a_taken_name_is_told_after_a_good_token_which_stays_good(guarded: Serving) -> None:

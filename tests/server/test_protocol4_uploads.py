@@ -1011,6 +1011,24 @@ def test_old_interrupted_uploads_expire_and_young_ones_stay(tmp_path: Path) -> N
                 assert again.begin(upload_id, os.urandom(32), "f", len(BIG)) == offset
 
 
+def test_interrupted_uploads_expire_while_the_server_runs_but_those_under_way(
+    tmp_path: Path,
+) -> None:
+    with serving(tmp_path / "data") as server, introduced(server) as peer:
+        with peer.again() as again:
+            abandoned = started(again, segments=2)
+        uploads = server.listener.doors.services4.uploads
+        with peer.again() as again:
+            salt, running = os.urandom(32), os.urandom(16)
+            again.begin(running, salt, "running", len(BIG))
+            time.sleep(1.1)  # times are whole seconds
+            until(lambda: uploads.expire(0) == 1, "the upload that was cut off expires")
+            assert len(server.staged()) == 1
+            again.send_content(running, salt, BIG)
+            again.end(running, len(BIG), wire.digest(BIG))
+        assert peer.begin(abandoned, os.urandom(32), "f", len(BIG)) == 0
+
+
 def test_a_drain_lets_a_running_upload_finish(tmp_path: Path) -> None:
     with serving(tmp_path / "data", grace_seconds=20.0) as server:
         with introduced(server) as peer, peer.again() as idle:
@@ -1018,9 +1036,9 @@ def test_a_drain_lets_a_running_upload_finish(tmp_path: Path) -> None:
             peer.begin(upload_id, salt, "f", len(BIG))
             draining = threading.Thread(target=server.listener.drain)
             draining.start()
-            assert idle.at_end()
+            assert idle.at_end(stopping=True)
             peer.send_content(upload_id, salt, BIG)
             assert peer.end(upload_id, len(BIG), wire.digest(BIG)).size == len(BIG)
-            assert peer.at_end()
+            assert peer.at_end(stopping=True)
             draining.join()
         assert server.stored() == {"f": BIG}

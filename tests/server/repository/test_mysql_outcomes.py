@@ -22,7 +22,6 @@ from server.repository.mysql_connections import Address, Session
 from tests.server.repository.conftest import OpenAt
 from tests.server.repository.samples import (
     client,
-    completion,
     content4,
     publication,
     stored_file,
@@ -318,22 +317,3 @@ class TestUploads:
         begun = repository.begin_upload(upload(alice))
         commits.lose_answer()
         assert repository.drop_upload(alice.id, begun.upload_id)
-
-    def test_a_forgetting_whose_answer_is_lost_reports_what_it_forgot(
-        self, repository: Repository, alice: Client, commits: Commits
-    ) -> None:
-        begun = repository.begin_upload(upload(alice, begun_at=1))
-        commits.untouched = 1  # that of the complete uploads
-        commits.lose_answer()
-        assert repository.forget_uploads(2) == [begun]
-        assert list(repository.pending_uploads()) == []
-
-    def test_an_upload_completed_before_a_second_attempt_to_forget_it_stays(
-        self, repository: Repository, another: Repository, alice: Client, commits: Commits
-    ) -> None:
-        begun = repository.begin_upload(upload(alice, begun_at=1))
-        ours = completion(begun)
-        commits.untouched = 1  # that of the complete uploads
-        commits.undo(lambda: another.publish([ours]))
-        assert repository.forget_uploads(2) == []
-        assert repository.find_file(alice.id, begun.name) == ours.file
