@@ -49,6 +49,10 @@ class TooManyAttempts(ServerError):
         self.seconds = seconds
 
 
+class DataConnectionLost(ServerError):
+    """The client no longer takes content on its data connection: it opens another one."""
+
+
 class ShuttingDown(ServerError):
     """The server is being stopped: the client comes back when it runs again."""
 

@@ -26,6 +26,7 @@ _REASONS: tuple[tuple[type[Exception], Reason, int], ...] = (
     (errors.LimitReached, Reason.QUOTA, 0),
     (errors.DigestMismatch, Reason.DIGEST_MISMATCH, 0),
     (errors.UnknownUpload, Reason.UNKNOWN_UPLOAD, 0),
+    (errors.DataConnectionLost, Reason.SERVER_FAILED, 1),
     (errors.ShuttingDown, Reason.SHUTTING_DOWN, _RESTART_SECONDS),
 )
 # Why access was denied, and what failed in the server, is for the log and nobody else.

@@ -21,9 +21,11 @@ from server.rates import Rates
 from server.receiptkey import ReceiptKey
 from server.receiving import Receiver, Recovery
 from server.repository import Repository, open_repository
+from server.segmentmemory import SegmentMemory
 from server.session3 import Services
 from server.session4 import Services4
 from server.storage import DirectoryStorage
+from server.tickets import Tickets
 from server.uploading import Uploads
 
 _log = logging.getLogger(__name__)
@@ -54,6 +56,7 @@ def listening(config: Config) -> Iterator[Listener]:
         generations = generations_by_code(GENERATIONS[config.generation_1025])
         services3 = Services(config, repository, receiver, key_file, key_table, generations)
         services4 = _services4(config, repository, receiver)
+        stack.callback(services4.memory.close)
         doors = Doors(services3, services4, open_certificate(config))
         listener = Listener(config, doors)
         stack.callback(listener.server_close)
@@ -71,7 +74,8 @@ def open_certificate(config: Config) -> Certificate:
 
 def _services4(config: Config, repository: Repository, receiver: Receiver) -> Services4:
     receipt_key = ReceiptKey(config.data / "receipt.key")
-    uploads = Uploads(receiver, repository, receipt_key)
+    memory = SegmentMemory()
+    uploads = Uploads(receiver, repository, receipt_key, memory)
     uploads.expire(config.upload_days * 86400)
     return Services4(
         config=config,
@@ -82,6 +86,8 @@ def _services4(config: Config, repository: Repository, receiver: Receiver) -> Se
         bans=Bans(config.max_failed_attempts, config.ban_seconds),
         rates=Rates(config.max_rate_per_client),
         receipt_key=receipt_key,
+        memory=memory,
+        tickets=Tickets(),
     )
 
 

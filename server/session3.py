@@ -138,6 +138,10 @@ class Session3:
         """Nothing: see `has_deferred`."""
         return iter(())
 
+    def is_awaited(self, _seconds: float) -> bool:
+        """Whether the connection may stay silent for longer: never."""
+        return False
+
     def farewell(self) -> Iterator[bytes]:
         """Nothing: protocol 3 has no message for it."""
         return iter(())

@@ -175,10 +175,10 @@ def _registered_before(transaction: Transaction, client: Client) -> bytes | None
     known to its owner and to us.
     """
     rows = transaction.rows(
-        "SELECT id FROM clients WHERE name = ? AND (id = ? OR public_key = ?)",
-        name_bytes(client.name),
+        "SELECT id FROM clients WHERE (id = ? OR public_key = ?) AND name = ?",
         client.id,
         client.public_key,
+        name_bytes(client.name),
     )
     return bytes(rows[0][0]) if rows else None
 

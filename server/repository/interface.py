@@ -8,6 +8,7 @@ from server.repository.records import (
     Publication,
     Published,
     Renamed,
+    Sign,
     StoredFile,
     Token,
     Upload,
@@ -119,12 +120,14 @@ class Repository(ABC):
     # Files
 
     @abstractmethod
-    def publish(self, publications: Sequence[Publication]) -> list[Published]:
+    def publish(
+        self, publications: Sequence[Publication], sign: Sign | None = None
+    ) -> list[Published]:
         """Makes files visible under their names, in the order given, all in one transaction.
 
-        A replaced object is remembered as superseded and an upload becomes complete with its
-        receipt in that transaction; one that its policy refuses changes nothing, but its pending
-        upload is forgotten. Publishing an object again changes nothing.
+        A replaced object is remembered as superseded and an upload becomes complete, with the
+        receipt that `sign` makes for it, in that transaction; one that its policy refuses changes
+        nothing, but its pending upload is forgotten. Publishing an object again changes nothing.
         Raises `UnknownClient` when a client does not exist; whatever is raised, nothing of the
         batch is published."""
 

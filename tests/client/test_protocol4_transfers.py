@@ -239,7 +239,7 @@ def test_a_name_is_registered_once(
     with pytest.raises(AlreadyRegistered):
         alice.register("other")
     other = Client(server4.address, directory=tmp_path / "o", fingerprint=server4.fingerprint)
-    monkeypatch.setattr("client.identity4.make_key", lambda: RSA.generate(3072))
+    monkeypatch.setattr("client.identity4.make_key", lambda: RSA.generate(3072).export_key(pkcs=8))
     with pytest.raises(NameTaken):
         other.register("alice")
     with pytest.raises(BadInput):

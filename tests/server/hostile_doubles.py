@@ -16,6 +16,7 @@ from server.repository import (
     Renamed,
     Repository,
     RepositoryUnavailable,
+    Sign,
     StoredFile,
     Token,
     Upload,
@@ -95,8 +96,10 @@ class FailingRepository(Repository):
 
     # Files
 
-    def publish(self, publications: Sequence[Publication]) -> list[Published]:
-        return self._passable().publish(publications)
+    def publish(
+        self, publications: Sequence[Publication], sign: Sign | None = None
+    ) -> list[Published]:
+        return self._passable().publish(publications, sign)
 
     def publish_file(self, file: StoredFile) -> bytes | None:
         return self._passable().publish_file(file)

@@ -36,6 +36,7 @@ REQUESTS_BEHIND_THE_DOOR = {
     "end": (wire.END, bytes(56)),
     "put": (wire.PUT, bytes(48) + bytes(10) + b"\2" + bytes(32) + wire.text("a") + bytes(17)),
     "abandon": (wire.ABANDON, bytes(16)),
+    "attach": (wire.ATTACH, b""),
     "list": (wire.LIST, bytes(4) + struct.pack("<H", 1)),
     "stat": (wire.STAT, wire.text("a")),
     "get": (wire.GET, bytes(40) + wire.text("a")),
@@ -181,22 +182,22 @@ def test_a_token_that_names_somebody_registers_them_alone(guarded: Serving) -> N
 
 
 def _keys_that_are_none() -> dict[str, bytes]:
-    elliptic = ec.generate_private_key(ec.SECP256R1()).public_key()
-    spki = (serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)
     good = public_der(client_key())
+    key = serialization.load_der_public_key(good)
+    spki = (serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)
+
+    def der(private: ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey) -> bytes:
+        return private.public_key().public_bytes(*spki)
+
     return {
         "empty": b"",
         "noise": bytes(range(200)),
-        "elliptic": elliptic.public_bytes(*spki),
-        "2048 bits": public_der(rsa.generate_private_key(65537, 2048)),
-        "exponent 3": public_der(rsa.generate_private_key(3, 3072)),
-        "PEM": client_key().public_key().public_bytes(serialization.Encoding.PEM, spki[1]),
-        "PKCS 1": client_key().public_key().public_bytes(
-            spki[0], serialization.PublicFormat.PKCS1
-        ),
-        "private": client_key().private_bytes(
-            spki[0], serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-        ),
+        "elliptic": der(ec.generate_private_key(ec.SECP256R1())),
+        "2048 bits": der(rsa.generate_private_key(65537, 2048)),
+        "exponent 3": der(rsa.generate_private_key(3, 3072)),
+        "PEM": key.public_bytes(serialization.Encoding.PEM, spki[1]),
+        "PKCS 1": key.public_bytes(spki[0], serialization.PublicFormat.PKCS1),
+        "private": client_key().export_key("DER", pkcs=8),
         "longer": good + b"\0",
         "shorter": good[:-1],
     }  # fmt: skip

@@ -20,6 +20,7 @@ from tests.server.repository.samples import (
     completion,
     content4,
     publication,
+    sign,
     stored_file,
     upload,
 )
@@ -249,9 +250,9 @@ class TestRemoval:
     ) -> None:
         old, new, small = stored_file(alice), content4(alice), content4(alice, "small")
         repository.publish_file(old)
-        repository.publish([publication(each) for each in (new, small)])
+        repository.publish([publication(each) for each in (new, small)], sign)
         complete = completion(repository.begin_upload(upload(alice, "large")))
-        repository.publish([complete])
+        repository.publish([complete], sign)
         pending = repository.begin_upload(upload(alice))
         removed = repository.remove_client(alice.id)
 
