@@ -5,7 +5,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks.alternating import Conditions
+from benchmarks.cases.growth import Curve, grow
 from benchmarks.cases.machine_limits import limits
+from benchmarks.cases.protocol3 import protocol3
+from benchmarks.cases.resuming import resume
 from benchmarks.cases.transfers import Kind, Transfer, compare
 from benchmarks.errors import BenchmarkError
 from benchmarks.peers.nginx import Curl
@@ -84,7 +87,6 @@ def _directory(plan: Plan, key: str, files: int, size: int) -> list[Group]:
         Curl(parallel=True),
         Rsync(),
         Scp(),
-        RcloneWebdav(),
         RcloneSftp(),
         Rsync(synced=True),
         Curl(parallel=True, synced=True),
@@ -114,6 +116,79 @@ def _many_clients(plan: Plan) -> list[Group]:
     return [plan.compare(transfer, Curl(), Scp(), default, Rsync())]
 
 
+def _resume(plan: Plan) -> list[Group]:
+    tools = [*plan.ours, Rsync(resuming=True), Sftp()]
+    return [resume(plan.scaled(GIB, 32 * MIB), tools, plan.conditions)]
+
+
+def _protocol3(plan: Plan) -> list[Group]:
+    return [
+        protocol3(
+            f"{generation}-{key}",
+            generation,
+            plan.scaled(size, size // 25 // MIB * MIB),
+            plan.conditions,
+        )
+        for key, size in (("100m", 100 * MIB), ("1g", GIB))
+        for generation in ("2023a", "2024c")
+    ]
+
+
+def _growth(plan: Plan) -> list[Group]:
+    repeat = min(3, plan.conditions.repeat)
+    size = plan.scaled(10 * MIB, MIB)
+
+    def by_clients(clients: int) -> Transfer:
+        title = f"{clients} clients at once, {size_text(size)} each"
+        return Transfer(f"{clients}", title, Kind.PUT_FILE, size, clients=clients, repeat=repeat)
+
+    def by_size(mebibytes: int) -> Transfer:
+        title = f"one file of {size_text(mebibytes * MIB)}"
+        return Transfer(f"{mebibytes}", title, Kind.PUT_FILE, mebibytes * MIB, repeat=repeat)
+
+    def by_files(files: int) -> Transfer:
+        title = f"{files:,} files of 4 KiB"
+        return Transfer(f"{files}", title, Kind.PUT_DIRECTORY, 4 * KIB, files=files, repeat=repeat)
+
+    quick = plan.conditions.quick
+    clients = (1, 2, 4) if quick else (1, 2, 4, 8, 16, 32, 64)
+    sizes = (1, 4, 16) if quick else (1, 16, 128, 1024, 8192)
+    files = (10, 30, 100) if quick else (10, 100, 1000, 10_000, 100_000)
+    sized = f"one file of {size_text(sizes[0] * MIB)} to {size_text(sizes[-1] * MIB)}"
+    curves = [
+        Curve(
+            "by-clients",
+            f"1 to {clients[-1]} clients at once, {size_text(size)} each",
+            "clients",
+            clients,
+            by_clients,
+        ),
+        Curve("by-size", sized, "MiB", sizes, by_size),
+        Curve("by-files", f"10 to {files[-1]:,} files of 4 KiB", "files", files, by_files),
+    ]
+    return [grow(curve, [*plan.ours, Rsync(), Curl()], plan.conditions) for curve in curves]
+
+
+def _very_large_file(plan: Plan) -> list[Group]:
+    size = plan.scaled(20 * GIB, 32 * MIB)
+    text = f"one file of {size_text(size)}"
+    return [
+        plan.compare(Transfer(kind.value, title, kind, size, repeat=1, sparse=True))
+        for kind, title in (
+            (Kind.PUT_FILE, text),
+            (Kind.GET_FILE, f"download of {text}"),
+        )
+    ]
+
+
+def _very_many_files(plan: Plan) -> list[Group]:
+    files = plan.scaled(100_000, 500)
+    title = f"a directory of {files:,} files of 4 KiB"
+    return [
+        plan.compare(Transfer("many", title, Kind.PUT_DIRECTORY, 4 * KIB, files=files, repeat=1))
+    ]
+
+
 CASES = {
     case.name: case
     for case in (
@@ -132,18 +207,23 @@ CASES = {
         ),
         Case("4", "One tiny file", _start, GIB),
         Case("5", "Many clients at once", _many_clients, 4 * GIB),
+        Case("6", "Going on after a kill at half", _resume, 5 * GIB),
         Case(
             "7",
             "Download of one large file",
             lambda plan: [_one_file(plan, Kind.GET_FILE, GIB)],
             5 * GIB,
         ),
+        Case("8", "Protocol 3", _protocol3, 4 * GIB),
+        Case("9", "How it grows", _growth, 30 * GIB),
         Case(
             "10",
             "What the machine allows",
             lambda plan: limits(plan.scaled(GIB, 16 * MIB), plan.conditions),
             3 * GIB,
         ),
+        Case("large", "A very large file", _very_large_file, 45 * GIB, usual=False),
+        Case("many", "Very many files", _very_many_files, 4 * GIB, usual=False),
     )
 }
 

@@ -2,6 +2,7 @@
 
 import argparse
 import shutil
+import signal
 import sys
 import tempfile
 from datetime import UTC, datetime
@@ -31,16 +32,21 @@ the machine."""
 
 def main() -> None:
     """Measures, and exits with 1 and one line when it cannot."""
+    # As an interruption from the keyboard does, this ends the servers and removes the files.
+    signal.signal(signal.SIGTERM, lambda number, _frame: sys.exit(128 + number))
     options = _parser().parse_args()
     if options.document is None:
         options.document = _QUICK_DOCUMENT if options.quick else _DOCUMENT
     try:
         options.cases = chosen(options.cases)
-        if not options.report_only:
-            _measure(options)
+        failed = [] if options.report_only else _measure(options)
         write_document(options.document)
     except BenchmarkError as error:
         sys.exit(f"benchmarks: {error}")
+    except KeyboardInterrupt:
+        sys.exit(130)
+    if failed:
+        sys.exit(f"benchmarks: {len(failed)} runs failed: {'; '.join(failed)}")
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -53,9 +59,9 @@ def _parser() -> argparse.ArgumentParser:
     more(
         "--others",
         type=float,
-        default=0.1,
         metavar="SHARE",
-        help="discard runs in which other processes took more of the machine (default: 0.1)",
+        help="discard runs in which other processes took more of the machine (default: 0.1;"
+        " quick: none)",
     )
     more(
         "--work",
@@ -76,7 +82,8 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _measure(options: argparse.Namespace) -> None:
+def _measure(options: argparse.Namespace) -> list[str]:
+    """Writes the result files; returns a line for each run that failed."""
     programs.install()
     if file_system(options.work) in _IN_MEMORY:
         raise BenchmarkError(f"{options.work} is in memory: name a directory on a disk with --work")
@@ -86,18 +93,26 @@ def _measure(options: argparse.Namespace) -> None:
         work=work,
         repeat=options.repeat or (1 if quick else 5),
         quick=quick,
-        others=options.others,
+        others=(1.0 if quick else 0.1) if options.others is None else options.others,
         touched=_QUICK_TOUCHED_BYTES if quick else _TOUCHED_BYTES,
         progress=_tell,
     )
     plan = Plan(conditions, ours(work / "ours", options.bare_flags))
+    failed: list[str] = []
     try:
         for case in options.cases:
             result = _measured(case, plan)
             results.write(result, results_directory(options.document) / f"{case.name}.json")
+            failed += [
+                f"case {case.name}, {run.series}: {run.rejected}"
+                for group in result.groups
+                for run in group.runs
+                if run.failed
+            ]
     finally:
         # Only now: creating files soon after thousands were removed is slow.
         shutil.rmtree(work)
+    return failed
 
 
 def _measured(case: Case, plan: Plan) -> CaseResult:

@@ -33,9 +33,10 @@ def tcp(size: int, _directory: Path) -> float:
         for _ in range(size // _PIECE_BYTES):
             connection.sendall(piece)
         connection.shutdown(socket.SHUT_WR)
-        near.recv()
+        left = near.recv()
         seconds = time.perf_counter() - began
     receiver.join()
+    assert not left, f"{left} bytes did not arrive"
     return seconds
 
 

@@ -1,98 +1,95 @@
-"""Results as Markdown."""
+"""All results as Markdown, with charts beside it."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
-from benchmarks.figures import Summary, ratio, summaries
-from benchmarks.results import CaseResult, Environment, Group
-from benchmarks.sizes import MIB
+from benchmarks.results import OURS, CaseResult, Group
+from benchmarks.tables import NOTHING, group_table, table
+from benchmarks.targets import verdicts
 
-_OURS = "ours"
-_NONE = "-"
-
-
-def report(results: Sequence[CaseResult]) -> str:
-    """Everything that was measured, in the order of the results."""
-    parts = [_case(result) for result in results]
-    return "\n\n".join([*parts, _environments(results)])
+_DISCARDED = "other processes took too much of the machine"
 
 
-def _case(result: CaseResult) -> str:
+def report(results: Sequence[CaseResult], charts: str) -> str:
+    """Everything that was measured, in the order of the results.
+
+    Links lead to the images in the directory `charts`.
+    """
+    parts = [_environments(results), _targets(results), *(_case(item, charts) for item in results)]
+    return "\n\n".join([*parts, _lacks(results)])
+
+
+def chart_name(result: CaseResult, group: Group) -> str | None:
+    """The file name of a group's chart; None when a chart would show nothing."""
+    if len(group.series) <= 2 or not any(run.rejected is None for run in group.runs):
+        return None
+    return f"case-{result.case}-{group.key}.svg"
+
+
+def _case(result: CaseResult, charts: str) -> str:
     heading = f"## {result.case}. {result.title}"
     if result.quick:
         heading += " (smoke test: these figures mean nothing)"
-    return "\n\n".join([heading, *result.notes, *map(group_table, result.groups)])
+    parts = [heading, *result.notes]
+    for group in result.groups:
+        title = group.title[0].upper() + group.title[1:]
+        parts += [f"### {title}", group_table(group)]
+        discarded = _discarded(group)
+        if discarded:
+            parts.append(discarded)
+        chart = chart_name(result, group)
+        if chart:
+            parts.append(f"![{title}]({charts}/{chart})")
+    return "\n\n".join(parts)
 
 
-def group_table(group: Group) -> str:
-    """One comparison as a table, with its title above."""
-    found = summaries(group)
-    ours = next((summary for summary in found if summary.series == _OURS), None)
-    rows = [_row(group, summary, ours) for summary in found]
-    head = (
-        "", "seconds", "least to most", _speed_unit(group), "ours / this", "CPU client + server",
-        "peak memory client, server", "runs", "discarded",
-    )  # fmt: skip
-    return f"### {group.title[0].upper()}{group.title[1:]}\n\n{table(head, rows)}"
+def _discarded(group: Group) -> str:
+    count = sum(run.rejected is not None and not run.failed for run in group.runs)
+    failures = sorted(
+        {f"{run.series}: {run.rejected}" for run in group.runs if run.failed and run.rejected}
+    )
+    lines = [f"{count} of {len(group.runs)} runs discarded: {_DISCARDED}."] if count else []
+    lines += [f"Failed: {failure}." for failure in failures]
+    return "\n".join(lines)
 
 
-def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """A Markdown table."""
-    lines = [head, ["---"] * len(head), *rows]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
-
-
-def _row(group: Group, summary: Summary, ours: Summary | None) -> list[str]:
-    quotient = None if summary is ours else ratio(ours, summary)
-    return [
-        summary.series,
-        seconds(summary.median),
-        f"{seconds(summary.least)} to {seconds(summary.most)}" if summary.median else _NONE,
-        _speed(group, summary),
-        _NONE if quotient is None else f"{quotient:.2f}",
-        f"{seconds(summary.client_cpu)} + {seconds(summary.server_cpu)}",
-        f"{mebibytes(summary.client_peak)}, {mebibytes(summary.server_peak)}",
-        str(summary.counted) + (f", {summary.failed} failed" if summary.failed else ""),
-        str(summary.discarded),
+def _targets(results: Sequence[CaseResult]) -> str:
+    rows = [
+        [verdict.target, verdict.wanted, verdict.measured, _yes(verdict.met)]
+        for verdict in verdicts(results)
     ]
+    return f"## Targets\n\n{table(('', 'wanted', 'measured', 'met'), rows)}"
 
 
-def seconds(value: float | None) -> str:
-    """With as many places as mean something."""
-    if value is None:
-        return _NONE
-    return f"{value:.3f}" if value < 1 else f"{value:.2f}" if value < 100 else f"{value:.0f}"
+def _yes(met: bool | None) -> str:
+    return NOTHING if met is None else "yes" if met else "**no**"
 
 
-def mebibytes(value: int | None) -> str:
-    """In MiB, rounded."""
-    return _NONE if value is None else f"{value / MIB:.0f} MiB"
-
-
-def _speed_unit(group: Group) -> str:
-    return "MB/s" if group.files == group.clients else "files/s"
-
-
-def _speed(group: Group, summary: Summary) -> str:
-    if not summary.median:
-        return _NONE
-    amount = group.amount / 1e6 if group.files == group.clients else group.files
-    return f"{amount / summary.median:,.0f}"
+def _lacks(results: Sequence[CaseResult]) -> str:
+    """What each series does not do, once for each."""
+    found = {
+        series.name: series.lacks
+        for result in results
+        for group in result.groups
+        for series in group.series
+        if series.lacks and series.name != OURS
+    }
+    rows = [[name, lacks] for name, lacks in sorted(found.items())]
+    return f"## What the others do not do\n\n{table(('', 'compared with ours'), rows)}"
 
 
 def _environments(results: Sequence[CaseResult]) -> str:
-    """The machines and versions, each with the cases that were measured there."""
-    found: list[tuple[Environment, list[CaseResult]]] = []
+    """Date, machine and versions; where cases differ, with the cases."""
+    facts: dict[str, dict[str, list[str]]] = {}
     for result in results:
-        for environment, cases in found:
-            if environment == result.environment:
-                cases.append(result)
-                break
-        else:
-            found.append((result.environment, [result]))
-    return "\n\n".join(["## Machine and versions", *(_environment(*item) for item in found)])
+        environment = result.environment
+        named = {"date": result.began[:10], **environment.machine, **environment.versions}
+        for name, value in named.items():
+            facts.setdefault(name, {}).setdefault(value, []).append(result.case)
+    rows = [[name, _values(values)] for name, values in facts.items()]
+    return f"## Machine and versions\n\n{table(('', ''), rows)}"
 
 
-def _environment(environment: Environment, results: Sequence[CaseResult]) -> str:
-    cases = ", ".join(f"{result.case} ({result.began[:10]})" for result in results)
-    rows = [*environment.machine.items(), *environment.versions.items()]
-    return f"Case {cases}:\n\n{table(('', ''), [list(row) for row in rows])}"
+def _values(values: Mapping[str, Sequence[str]]) -> str:
+    if len(values) == 1:
+        return next(iter(values))
+    return "; ".join(f"{value} (case {', '.join(cases)})" for value, cases in values.items())

@@ -6,6 +6,8 @@ from pathlib import Path
 from typing import Any
 
 _FORMAT = 1
+OURS = "ours"
+"""The name of the series that the others are compared with."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,10 +33,14 @@ class Run:
 
 @dataclass(frozen=True, slots=True)
 class Series:
-    """One way of doing the same thing; `lacks` says what it does not do, compared with ours."""
+    """One way of doing the same thing; `lacks` says what it does not do, compared with ours.
+
+    `syncs`: when it has ended, the bytes are on the disk.
+    """
 
     name: str
     lacks: str = ""
+    syncs: bool = False
 
 
 @dataclass(slots=True)

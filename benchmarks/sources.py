@@ -23,6 +23,13 @@ def make_file(path: Path, size: int) -> Path:
     return path
 
 
+def make_sparse_file(path: Path, size: int) -> Path:
+    """A file of `size` zeros that takes no room on the disk."""
+    with path.open("wb") as stream:
+        stream.truncate(size)
+    return path
+
+
 def make_directory(path: Path, files: int, size: int) -> Path:
     """A directory with so many files of `size` bytes each, a thousand in a subdirectory."""
     for number in range(files):

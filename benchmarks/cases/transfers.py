@@ -1,15 +1,24 @@
 """Cases that move files: what is measured is from the client's start to its end."""
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 from pathlib import Path
 
 from benchmarks.alternating import Conditions, Contender, alternate
+from benchmarks.cases.names import FAILED
 from benchmarks.measuring import Measurement, measure
 from benchmarks.peers.tool import Service, Tool
-from benchmarks.results import Group, Run, Series
-from benchmarks.sources import expect_copy, expect_files, files_of, make_directory, make_file
+from benchmarks.results import Group, Run
+from benchmarks.sources import (
+    expect_copy,
+    expect_files,
+    files_of,
+    make_directory,
+    make_file,
+    make_sparse_file,
+)
 
 _NAME = "file"
 
@@ -27,7 +36,8 @@ class Transfer:
     """One comparison: `files` files of `size` bytes each, by `clients` processes at once.
 
     With `times` the same is done so often, one after another, and the time of one is its part.
-    `may_fail` counts clients that fail instead of giving the run up.
+    A `sparse` source is only a size, and not read before the runs. The clients of the tools in
+    `may_fail` may fail, and are counted.
     """
 
     key: str
@@ -38,17 +48,15 @@ class Transfer:
     clients: int = 1
     times: int = 1
     repeat: int | None = None
+    sparse: bool = False
     may_fail: frozenset[str] = field(default_factory=frozenset)
 
 
 def compare(transfer: Transfer, tools: Sequence[Tool], conditions: Conditions) -> Group:
     """Runs all tools in turn."""
     source = source_of(transfer, conditions.work)
-    series = [Series(tool.name, tool.lacks) for tool in tools]
-    contenders = [
-        Contender(item, _Attempt(transfer, tool, source), source)
-        for item, tool in zip(series, tools, strict=True)
-    ]
+    read = None if transfer.sparse else source
+    contenders = [Contender(tool.series, _Attempt(transfer, tool, source), read) for tool in tools]
     conditions.progress(transfer.title)
     runs = alternate(contenders, conditions, repeat=transfer.repeat)
     if source.is_file():
@@ -56,7 +64,7 @@ def compare(transfer: Transfer, tools: Sequence[Tool], conditions: Conditions) -
     return Group(
         key=transfer.key,
         title=transfer.title,
-        series=series,
+        series=[tool.series for tool in tools],
         amount=transfer.size * transfer.files * transfer.clients,
         files=transfer.files * transfer.clients,
         clients=transfer.clients,
@@ -67,7 +75,8 @@ def compare(transfer: Transfer, tools: Sequence[Tool], conditions: Conditions) -
 def source_of(transfer: Transfer, work: Path) -> Path:
     """The file or directory that is sent, made if it is not there."""
     if transfer.kind is not Kind.PUT_DIRECTORY:
-        return make_file(work / f"source-{transfer.size}", transfer.size)
+        make = make_sparse_file if transfer.sparse else make_file
+        return make(work / f"source-{transfer.size}", transfer.size)
     directory = work / f"source-{transfer.files}-{transfer.size}"
     if directory.exists():
         return directory
@@ -96,7 +105,7 @@ class _Attempt:
                     commands = [service.put_directory(self._source)]
                     measured = measure([commands], service.pids, directory)
                     expect_files(files_of(self._source), service.stored())
-        extra = {"failures": float(measured.failures)} if transfer.clients > 1 else {}
+        extra = {FAILED: float(measured.failures)} if transfer.clients > 1 else {}
         return run_of(self._tool.name, measured, times=transfer.times, extra=extra)
 
     def _put(self, service: Service, directory: Path) -> Measurement:
@@ -118,6 +127,7 @@ class _Attempt:
 
     def _get(self, service: Service, directory: Path) -> Measurement:
         service.place(self._source, _NAME)
+        os.sync()  # a server that has not synced is not to do so while it sends
         copy = directory / "copy"
         measured = measure([[service.get_file(_NAME, copy)]], service.pids, directory)
         expect_copy(self._source, copy)

@@ -62,7 +62,7 @@ class Curl(Tool):
         if synced:
             self.name += ", then sync"
             self.lacks = "no digest, no receipt; one sync of the file system at the end"
-        self._synced = synced
+        self.syncs = self._synced = synced
 
     @contextmanager
     def serving(self, directory: Path, ports: Ports, *, clients: int = 1) -> Iterator[Service]:  # noqa: ARG002 - one account serves all

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from benchmarks.measuring import Command
 from benchmarks.peers.tool import HOST, Ports, Service, Tool, free_port, server_process
+from benchmarks.results import OURS
 
 # A benchmark stores more than a client may by default, and all its clients have one address.
 _LIMITS = (
@@ -89,10 +90,11 @@ class Ours(Tool):
     """
 
     def __init__(
-        self, templates: Path, name: str = "ours", lacks: str = "", flags: Sequence[str] = ()
+        self, templates: Path, name: str = OURS, lacks: str = "", flags: Sequence[str] = ()
     ) -> None:
         self.name = name
         self.lacks = lacks
+        self.syncs = not flags
         self._flags = tuple(flags)
         self._template = templates / name.replace(" ", "-")
         # Clients know a server by host and port: it is the same in every run.
@@ -170,8 +172,9 @@ class Ours3(Tool):
     """Protocol 3 in one of its generations: AES-CBC, POSIX checksum, synced."""
 
     def __init__(self, generation: str) -> None:
-        self.name = f"ours, protocol 3, {generation}"
+        self.name = OURS
         self.lacks = ""
+        self.syncs = True
         self._generation = generation
 
     @contextmanager

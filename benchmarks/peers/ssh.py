@@ -119,6 +119,7 @@ class Sftp(SshTool):
 
     def __init__(self, *, cipher: str | None = None, synced: bool = False) -> None:
         super().__init__(cipher=cipher)
+        self.syncs = synced
         self.name = _named("sftp -f" if synced else "sftp", cipher)
         self.lacks = "no digest of the whole, no receipt; a cut leaves half a file in place"
         if synced:
@@ -164,6 +165,7 @@ class Rsync(SshTool):
         self, *, cipher: str | None = None, synced: bool = False, resuming: bool = False
     ) -> None:
         super().__init__(cipher=cipher)
+        self.syncs = synced
         self.name = _named("rsync over ssh", cipher)
         self.lacks = "no sync, no receipt; a digest (weaker than SHA-256) of each file"
         if synced:

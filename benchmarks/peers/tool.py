@@ -14,6 +14,7 @@ from pathlib import Path
 
 from benchmarks.errors import BenchmarkError
 from benchmarks.measuring import Command
+from benchmarks.results import Series
 
 HOST = "127.0.0.1"
 _START_SECONDS = 30.0
@@ -60,10 +61,19 @@ class Service(ABC):
 
 
 class Tool(ABC):
-    """A program, or a way to use one; `lacks` says what it does not do, compared with ours."""
+    """A program, or a way to use one; `lacks` says what it does not do, compared with ours.
+
+    `syncs`: when the client has ended, the bytes are on the server's disk.
+    """
 
     name: str
     lacks: str
+    syncs: bool = False
+
+    @property
+    def series(self) -> Series:
+        """What its runs are called."""
+        return Series(self.name, self.lacks, self.syncs)
 
     def ports(self, *, relayed: bool = False) -> Ports:
         """Ports for the next `serving`: two of them where a relay is to stand between."""
