@@ -45,11 +45,12 @@ def parse_process(stat: str) -> Process:
 def processes() -> dict[int, Process]:
     """Every process that runs now, by its id."""
     found = {}
-    for entry in _PROC.iterdir():
-        if not entry.name.isdigit():
+    for name in os.listdir(_PROC):  # noqa: PTH208 - ten times a second, for every process
+        if not name.isdigit():
             continue
         try:
-            process = parse_process((entry / "stat").read_text())
+            with open(f"/proc/{name}/stat") as stream:  # noqa: PTH123
+                process = parse_process(stream.read())
         except (FileNotFoundError, ProcessLookupError):
             continue  # it ended meanwhile
         found[process.pid] = process

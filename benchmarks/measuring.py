@@ -5,8 +5,7 @@ import signal
 import subprocess
 import threading
 import time
-from collections.abc import Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -16,20 +15,16 @@ from benchmarks.accounting import (
     others_share,
     peak_bytes,
     processes,
-    proportional_bytes,
     reset_peak,
     tree,
     tree_seconds,
 )
 from benchmarks.errors import RunFailed
+from benchmarks.watching import watching
 
 _LONGEST_SECONDS = 3600.0
 _SETTLE_SECONDS = 3.0
 _POLL_SECONDS = 0.01
-_FIRST_SAMPLE_SECONDS = 0.005
-_SAMPLE_SECONDS = 0.1
-# Looking at memory may take one part in so many of one processor.
-_SAMPLING_PART = 50
 _ERROR_LINES = 5
 
 
@@ -76,7 +71,7 @@ def measure(
     for pid in servers:
         reset_peak(pid)
     running = _Running(directory)
-    with _watching(running.roots, servers) as peaks:
+    with watching(running.roots, servers) as peaks:
         before = _Snapshot.now(servers)
         for batch in batches:
             running.run(batch)
@@ -214,37 +209,3 @@ def _settle(servers: Collection[int], baseline: frozenset[int]) -> None:
     deadline = time.monotonic() + _SETTLE_SECONDS
     while tree(processes(), servers) - baseline and time.monotonic() < deadline:
         time.sleep(_POLL_SECONDS)
-
-
-@dataclass
-class _Peaks:
-    client: int = 0
-    server: int = 0
-
-
-@contextmanager
-def _watching(clients: Collection[int], servers: Collection[int]) -> Iterator[_Peaks]:
-    """Looks at the memory of both sides until the context ends."""
-    peaks, stop = _Peaks(), threading.Event()
-
-    def watch() -> None:
-        pause = _FIRST_SAMPLE_SECONDS
-        while not stop.wait(pause):
-            began = time.thread_time()
-            table = processes()
-            peaks.client = max(peaks.client, _memory(tree(table, list(clients))))
-            peaks.server = max(peaks.server, _memory(tree(table, servers)))
-            cost = time.thread_time() - began
-            pause = max(min(2 * pause, _SAMPLE_SECONDS), cost * _SAMPLING_PART)
-
-    thread = threading.Thread(target=watch, daemon=True)
-    thread.start()
-    try:
-        yield peaks
-    finally:
-        stop.set()
-        thread.join()
-
-
-def _memory(pids: Collection[int]) -> int:
-    return max([proportional_bytes(pids), *map(peak_bytes, pids)], default=0)

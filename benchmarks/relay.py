@@ -18,11 +18,26 @@ class Relay:
         self._changed = threading.Condition()
         self._to_server = 0
         self._open: set[socket.socket] = set()
+        self._held_at: int | None = None
 
     @property
     def to_server(self) -> int:
         """Bytes that clients have sent so far."""
         return self._to_server
+
+    def hold_at(self, size: int) -> None:
+        """Takes no more from clients once they have sent `size` bytes, until `release`.
+
+        What a connection's next piece is may still pass: at most 256 KiB of each.
+        """
+        with self._changed:
+            self._held_at = size
+
+    def release(self) -> None:
+        """Passes on what clients have sent since it was held."""
+        with self._changed:
+            self._held_at = None
+            self._changed.notify_all()
 
     def wait_for(self, size: int, seconds: float) -> bool:
         """Waits until clients have sent `size` bytes; False when they have not in this time."""
@@ -48,17 +63,24 @@ class Relay:
         near.close()
         far.close()
 
+    def _count(self, size: int) -> None:
+        with self._changed:
+            self._to_server += size
+            self._changed.notify_all()
+            self._changed.wait_for(self._may_go_on)
+
+    def _may_go_on(self) -> bool:
+        return self._held_at is None or self._to_server < self._held_at
+
     def _pass_on(
         self, source: socket.socket, sink: socket.socket, *, counted: bool = False
     ) -> None:
         buffer = memoryview(bytearray(_PIECE_BYTES))
         with contextlib.suppress(OSError):
             while size := source.recv_into(buffer):
-                if counted:
-                    with self._changed:
-                        self._to_server += size
-                        self._changed.notify_all()
                 sink.sendall(buffer[:size])
+                if counted:
+                    self._count(size)
         # Both ways: a client that was killed takes no answers any more.
         for end, how in ((sink, socket.SHUT_WR), (source, socket.SHUT_RD)):
             with contextlib.suppress(OSError):

@@ -64,13 +64,16 @@ class _Attempt:
             return relay.to_server
 
     def _interrupt(self, service: Service, relay: Relay, directory: Path) -> None:
-        command = service.put_file(self._source, _NAME)
-        process = _start(command, directory)
+        half = self._source.stat().st_size // 2
+        # A quick client would have sent much more by the time that it is killed.
+        relay.hold_at(half)
+        process = _start(service.put_file(self._source, _NAME), directory)
         try:
-            reached = relay.wait_for(self._source.stat().st_size // 2, _WAIT_SECONDS)
+            reached = relay.wait_for(half, _WAIT_SECONDS)
         finally:
             kill_group(process.pid)
             process.wait()
+            relay.release()
         if not reached:
             raise RunFailed("half of the file was not sent in time")
         # The server has to have noticed before the client comes back, as in real life.

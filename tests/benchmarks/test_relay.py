@@ -47,6 +47,7 @@ def test_what_clients_send_is_counted_and_arrives(ends: Ends) -> None:
     assert read(ends.server, 1000) == content[:1000]
     ends.client.sendall(content[1000:2000])
     assert read(ends.server, 1000) == content[1000:2000]
+    assert ends.relay.wait_for(2000, _SECONDS)
     assert ends.relay.to_server == 2000
 
 
@@ -60,6 +61,18 @@ def test_waiting_ends_when_so_much_was_sent(ends: Ends) -> None:
     assert not ends.relay.wait_for(5, 0.01)
     ends.client.sendall(b"hello")
     assert ends.relay.wait_for(5, _SECONDS)
+
+
+def test_a_relay_that_is_held_takes_no_more_and_loses_nothing(ends: Ends) -> None:
+    ends.relay.hold_at(4)
+    ends.client.sendall(b"half")
+    assert read(ends.server, 4) == b"half"
+    ends.client.sendall(b"rest")
+    ends.client.close()
+    assert not ends.relay.wait_for(5, 0.2)
+    ends.relay.release()
+    assert read(ends.server, -1) == b"rest"
+    assert ends.relay.to_server == 8
 
 
 def test_an_end_passes_through_and_the_other_direction_goes_on(ends: Ends) -> None:
