@@ -12,7 +12,7 @@ from benchmarks.machine import touch_memory
 from benchmarks.results import Run, Series
 from benchmarks.sources import read_again
 
-# Below this many seconds of others' work the sampling of /proc/stat decides, not the others.
+# Less than this, for each processor, is within what /proc/stat errs by: it counts ticks of 10 ms.
 _LEAST_OTHERS_SECONDS = 0.05
 _MOST_FAILURES = 2
 # Removing more files than this makes the creation of files slow afterwards (ext4).
@@ -88,7 +88,7 @@ def judged(run: Run, most: float) -> Run:
     """The run, rejected if other processes took more than the share `most` of the machine."""
     if run.rejected is not None or run.others is None or run.others <= most:
         return run
-    if run.seconds is not None and run.others * run.seconds <= _LEAST_OTHERS_SECONDS:
+    if run.watched is not None and run.others * run.watched <= _LEAST_OTHERS_SECONDS:
         return run
     return replace(run, rejected=f"other processes took {run.others:.0%} of the processors")
 

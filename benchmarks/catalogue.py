@@ -95,7 +95,7 @@ def _directory(plan: Plan, key: str, files: int, size: int) -> list[Group]:
 
 
 def _start(plan: Plan) -> list[Group]:
-    times = plan.scaled(10, 2)
+    times = plan.scaled(20, 2)
     transfer = Transfer(
         "start", "one file of 1 KiB, process start included", Kind.PUT_FILE, KIB, times=times
     )

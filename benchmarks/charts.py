@@ -34,7 +34,7 @@ def _bars(group: Group) -> Figure:
     found = [summary for summary in summaries(group) if summary.median is not None]
     figure = Figure((_INCHES, 1.1 + _BAR_INCHES * len(found)), layout="constrained")
     axes = figure.subplots()
-    if any(summary.series == OURS for summary in found):
+    if any(series.name == OURS for series in group.series):
         values = [(item.median or 0, item.least or 0, item.most or 0) for item in found]
         labels = [f"{seconds(item.median)} s" for item in found]
         axes.set_xlabel("seconds, median; the line is the range; less is better")

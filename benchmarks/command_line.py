@@ -13,7 +13,7 @@ from benchmarks.alternating import Conditions
 from benchmarks.catalogue import CASES, Case, Plan, chosen, ours
 from benchmarks.document import results_directory, write_document
 from benchmarks.errors import BenchmarkError
-from benchmarks.machine import environment, file_system
+from benchmarks.machine import environment, file_system, memory_bytes
 from benchmarks.results import CaseResult
 from benchmarks.sizes import GIB, MIB, size_text
 
@@ -94,7 +94,7 @@ def _measure(options: argparse.Namespace) -> list[str]:
         repeat=options.repeat or (1 if quick else 5),
         quick=quick,
         others=(1.0 if quick else 0.1) if options.others is None else options.others,
-        touched=_QUICK_TOUCHED_BYTES if quick else _TOUCHED_BYTES,
+        touched=_QUICK_TOUCHED_BYTES if quick else min(_TOUCHED_BYTES, memory_bytes() // 2),
         progress=_tell,
     )
     plan = Plan(conditions, ours(work / "ours", options.bare_flags))

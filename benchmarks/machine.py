@@ -25,12 +25,17 @@ def touch_memory(size: int) -> None:
     subprocess.run([sys.executable, "-c", touch], check=True)
 
 
+def memory_bytes() -> int:
+    """What this machine has."""
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+
+
 def environment(work: Path) -> Environment:
     """Of this machine; `work` lies on the disk that is measured."""
     return Environment(
         machine={
             "processors": f"{os.cpu_count()} ({_processor()})",
-            "memory": f"{os.sysconf('SC_PAGE_SIZE') * os.sysconf('SC_PHYS_PAGES') / GIB:.0f} GiB",
+            "memory": f"{memory_bytes() / GIB:.0f} GiB",
             "file system": file_system(work),
             "kernel": f"{platform.system()} {platform.release()}",
             "system": _system(),

@@ -14,6 +14,8 @@ OURS = "ours"
 class Run:
     """One run of one series: times in seconds, memory in bytes.
 
+    `others` is the share of the machine that other processes took during `watched` seconds, which
+    may be more than the `seconds` that count.
     `x` is the place on the axis of a growth curve. `rejected` says why the run does not count; a
     run that failed has no figures. `extra` are further figures of the case, by name.
     """
@@ -25,6 +27,7 @@ class Run:
     client_peak: int | None = None
     server_peak: int | None = None
     others: float | None = None
+    watched: float | None = None
     x: float | None = None
     rejected: str | None = None
     failed: bool = False

@@ -151,6 +151,7 @@ def run_of(
         client_peak=measured.client_peak,
         server_peak=measured.server_peak,
         others=measured.others,
+        watched=measured.seconds,
         x=x,
         extra=extra or {},
     )

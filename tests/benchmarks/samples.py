@@ -16,6 +16,7 @@ def run(series: str, seconds: float | None, **more: object) -> Run:
         "client_peak": 30 * MIB,
         "server_peak": 40 * MIB,
         "others": 0.01,
+        "watched": seconds,
     }
     return Run(series, seconds, **(values | more))  # type: ignore[arg-type]
 

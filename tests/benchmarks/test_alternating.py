@@ -87,14 +87,18 @@ def test_many_files_are_not_removed_between_runs(conditions: Conditions) -> None
     assert sum(1 for _ in conditions.work.rglob("*")) == 2 * 301
 
 
-@pytest.mark.parametrize(
-    ("others", "seconds", "counts"),
-    [(0.1, 1.0, True), (0.11, 1.0, False), (0.9, 0.05, True), (0.9, 0.06, False)],
-)
+@pytest.mark.parametrize(("others", "counts"), [(0.0, True), (0.1, True), (0.11, False)])
 def test_a_run_counts_while_others_take_at_most_a_tenth(
     others: float,
-    seconds: float,
     counts: bool,
 ) -> None:
-    """Or less than what /proc/stat's ticks can tell."""
-    assert (judged(run("a", seconds, others=others), 0.1).rejected is None) is counts
+    judgement = judged(run("a", 1.0, others=others, watched=1.0), 0.1)
+    assert (judgement.rejected is None) is counts
+
+
+def test_a_run_too_short_for_the_machines_ticks_counts() -> None:
+    assert judged(run("a", 0.01, others=0.9, watched=0.05), 0.1).rejected is None
+
+
+def test_a_short_part_of_a_long_run_is_judged_by_the_whole() -> None:
+    assert judged(run("a", 0.01, others=0.9, watched=1.0), 0.1).rejected is not None

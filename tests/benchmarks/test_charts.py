@@ -34,6 +34,14 @@ def test_a_series_without_a_run_that_counts_has_no_bar(tmp_path: Path) -> None:
     assert "4.00 s" not in shown
 
 
+def test_bars_show_seconds_even_when_no_run_of_ours_counts(tmp_path: Path) -> None:
+    group = one_file(discarded("ours", 1.0), run("scp", 4.0), run("sftp -f", 8.0))
+    group.amount = 1024  # too small for a speed
+    shown = texts(group, tmp_path / "chart.svg")
+    assert "ours" not in shown
+    assert {"4.00 s", "8.00 s"} <= set(shown)
+
+
 def test_without_ours_bars_show_speeds(tmp_path: Path) -> None:
     names = ["tcp", "disk", "digest"]
     runs = [run(name, seconds) for name, seconds in zip(names, (0.5, 1.0, 2.0), strict=True)]
