@@ -21,7 +21,7 @@ from tests.peer4.serving import ServerProcess4, Serving, reason, serving, until
 from tests.peer4.wire import ALWAYS, IF_OLDER, NEVER, SEGMENT, Receipt, RefusedError
 from tests.server.hostile_segments import BIG, bad_segments
 
-SIZES = (0, 1, 65_536, 65_537, SEGMENT, SEGMENT + 1, 3 * SEGMENT + 5)
+SIZES = (0, 1, wire.SMALL, wire.SMALL + 1, SEGMENT, SEGMENT + 1, 3 * SEGMENT + 5)
 
 
 @pytest.fixture
