@@ -11,8 +11,8 @@ from client.link import Connection4, Link
 from client.receipts import Receipt, ReceiptStore
 from client.uploading import SmallFile, post, posted
 
-_MOST_FILES = 512
-_MOST_BYTES = 8 << 20
+_MOST_FILES = 2048
+_MOST_BYTES = 16 << 20
 # Each send, and each file of receipts, costs about as much as a small file itself.
 _SENT_FILES = 32
 _SENT_BYTES = 256 << 10

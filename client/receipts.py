@@ -70,50 +70,52 @@ def verify_receipt(packed: bytes, known_keys: Iterable[bytes]) -> ReceiptBody:
 def read_receipts(path: Path) -> list[bytes]:
     """The packed receipts in a file that a `ReceiptStore` has written, not verified.
 
-    Raises `BadReceipt` when the file is none, `BadState` when it cannot be read.
+    One whose writing was cut off, at the end of the file, is left out: nobody was told of it.
+    Raises `BadReceipt` when there is none, `BadState` when the file cannot be read.
     """
-    data = _read(path)
+    data = memoryview(_read(path))
     found = []
-    while data:
-        (size,) = _SIZE.unpack_from(data.ljust(_SIZE.size))
+    while len(data) > _SIZE.size:
+        (size,) = _SIZE.unpack_from(data)
         packed = data[_SIZE.size : _SIZE.size + size]
-        if len(packed) < size or not packed:
-            raise BadReceipt(f"{str(path)!r} holds no receipts, or was cut off")
-        found.append(packed)
+        if len(packed) < max(size, 1):
+            break
+        found.append(bytes(packed))
         data = data[_SIZE.size + size :]
     if not found:
-        raise BadReceipt(f"{str(path)!r} holds no receipts: it is empty")
+        raise BadReceipt(f"{str(path)!r} holds no receipts")
     return found
 
 
 class ReceiptStore:
-    """The receipts in a directory: a file for those that came together.
+    """The receipts in a directory; each store that is opened adds a file to it, if it keeps any.
 
     Each receipt stands behind its size (u32, little-endian). Files are named after the upload id of
-    the first one and never changed.
+    their first receipt.
     """
 
     def __init__(self, directory: Path) -> None:
         self._directory = directory
+        self._path: Path | None = None
 
     def store(self, receipts: Sequence[Receipt]) -> list[Receipt]:
         """Keeps them, durably; the same with the path of their file. Raises `NotWritten`."""
         if not receipts:
             return []
+        new = self._path is None
+        path = self._path or self._directory / f"{receipts[0].body.upload_id.hex()}{_SUFFIX}"
         make_private_directory(self._directory)
-        path = self._directory / f"{receipts[0].body.upload_id.hex()}{_SUFFIX}"
-        unfinished = path.with_name(f".{path.name}.new")
         with writing(path):
-            descriptor = os.open(
-                unfinished, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600
-            )
-            with os.fdopen(descriptor, "wb") as file:
+            # Opened for each call: a store lives as long as a program, and needs no descriptor.
+            flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC
+            with os.fdopen(os.open(path, flags, 0o600), "ab") as file:
                 for receipt in receipts:
                     file.write(_SIZE.pack(len(receipt.packed)) + receipt.packed)
                 file.flush()
-                os.fsync(descriptor)
-            unfinished.replace(path)
-            sync_directory(self._directory)
+                os.fsync(file.fileno())
+            if new:
+                sync_directory(self._directory)
+        self._path = path
         return [Receipt(receipt.body, receipt.packed, path) for receipt in receipts]
 
     def paths(self) -> Iterator[Path]:

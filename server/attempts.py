@@ -35,6 +35,8 @@ class Incoming:
     modified: int
     mode: int
     policy: Policy
+    in_place: bool = False
+    """Whether it was written where its object belongs."""
 
 
 @dataclass(slots=True)

@@ -8,8 +8,8 @@ from server.errors import ServerError
 from server.refusals import Failure
 from server.uploading import Uploads
 
-_BATCH_FILES = 256
-_BATCH_BYTES = 8 * 2**20
+_BATCH_FILES = 1024
+_BATCH_BYTES = 16 * 2**20
 
 
 @dataclass(frozen=True, slots=True)

@@ -175,7 +175,7 @@ class Uploads:
             raise
         return Incoming(
             client, request.upload_id, object_id, staged, reservation, request.name, len(plain),
-            request.sha256, request.modified, request.mode, request.policy,
+            request.sha256, request.modified, request.mode, request.policy, in_place=True,
         )  # fmt: skip
 
     def publish(self, batch: Sequence[Incoming]) -> list[Stored | ServerError]:
@@ -205,11 +205,12 @@ class Uploads:
 
     def _put_in_place(self, batch: Sequence[Incoming]) -> None:
         try:
-            self.storage.sync([incoming.staged for incoming in batch])
+            named = self.storage.sync([incoming.staged for incoming in batch])
             for incoming in batch:
                 incoming.staged.close()
-            objects = [incoming.object_id for incoming in batch]
-            self.storage.publish(batch[0].client.id, *objects)
+            objects = [incoming.object_id for incoming in batch if not incoming.in_place]
+            if objects or not named:
+                self.storage.publish(batch[0].client.id, *objects)
         except BaseException:  # whatever it was, nothing of the batch stays
             for incoming in batch:
                 incoming.staged.discard()

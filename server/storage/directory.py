@@ -231,13 +231,14 @@ class DirectoryStorage:
         with _storage_errors("cannot remove a staged file"):
             (self._staging / object_id.hex()).unlink(missing_ok=True)
 
-    def sync(self, staged: Sequence[StagedFile]) -> None:
-        """Puts the content of all these files on the disk; raises `StorageError` as their own
-        `sync` does."""
+    def sync(self, staged: Sequence[StagedFile]) -> bool:
+        """Puts the content of all these files on the disk, and tells whether their names, where
+        they are now, are there too; raises `StorageError` as their own `sync` does."""
         if len(staged) >= _FILES_FOR_SYNCFS and self._sync_file_system():
-            return
+            return True
         for file in staged:
             file.sync()
+        return False
 
     def _sync_file_system(self) -> bool:
         with self._sync_turn, _storage_errors("cannot sync staged files"):

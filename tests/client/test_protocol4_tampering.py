@@ -237,6 +237,8 @@ def test_receipts_are_checked_offline(alice: Client, path: Path, tmp_path: Path)
         receipt.path.write_bytes(whole[:size])
         with pytest.raises(BadReceipt, match="no receipts"):
             read_receipts(receipt.path)
+        receipt.path.write_bytes(whole + whole[:size])
+        assert read_receipts(receipt.path) == [receipt.packed]
 
 
 def test_receipts_that_came_together_are_kept_together_and_verify_each_for_itself(
