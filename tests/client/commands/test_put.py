@@ -22,7 +22,7 @@ def lines(capsys: pytest.CaptureFixture[str]) -> list[dict[str, Any]]:
 def photos(work: Path) -> Path:
     (work / "photos" / "raw").mkdir(parents=True)
     (work / "photos" / "a.jpg").write_bytes(b"a" * 10)
-    (work / "photos" / "raw" / "b.raw").write_bytes(b"b" * 200_000)
+    (work / "photos" / "raw" / "b.raw").write_bytes(b"b" * 600_000)
     return work / "photos"
 
 
@@ -132,7 +132,7 @@ def test_what_was_not_reached_is_unsent(
     server: FakeServer, capsys: pytest.CaptureFixture[str], jobs: str
 ) -> None:
     server.refusals["photos/raw/b.raw"] = ConnectionLost("the connection was lost")
-    (Path("photos") / "z").write_bytes(b"z" * 100_000)
+    (Path("photos") / "z").write_bytes(b"z" * 600_000)
     server.refusals["photos/z"] = ConnectionLost("the connection was lost")
     assert server.run("put", "photos", "--json", "--jobs", jobs) == ExitStatus.NO_CONNECTION
 
@@ -174,7 +174,7 @@ def test_many_connections_share_the_large_files_and_the_rate(
     server: FakeServer, work: Path
 ) -> None:
     for number in range(12):
-        (work / f"f{number}").write_bytes(bytes(100_000))
+        (work / f"f{number}").write_bytes(bytes(600_000))
     (work / "small").write_bytes(b"")
     assert server.run("put", ".", "--jobs", "3", "--limit-rate", "300k") == 0
 
@@ -186,7 +186,7 @@ def test_many_connections_share_the_large_files_and_the_rate(
 
 
 def test_connections_are_not_more_than_large_files(server: FakeServer, work: Path) -> None:
-    (work / "f").write_bytes(bytes(100_000))
+    (work / "f").write_bytes(bytes(600_000))
     server.run("put", "f", "--jobs", "8")
 
     assert len(server.options) == 2
