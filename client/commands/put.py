@@ -26,8 +26,9 @@ command is given again.
 
 Symbolic links inside directories are not followed and not sent, nor are devices, pipes and
 sockets: they are reported as skipped, which is no failure. A link that is given as PATH is
-followed. What cannot be found, directories that cannot be read, and names that the server cannot
-store are reported before anything is sent; all the rest is sent, and the exit status is 1.
+followed. Directories without files leave nothing on the server. What cannot be found, a PATH that
+is no file or directory, directories that cannot be read, and names that the server cannot store are
+reported before anything is sent; all the rest is sent, and the exit status is 1.
 
   eft-client put report.txt photos/ --to 2026/november
   eft-client put . --exclude '*.tmp' --exclude .git/ --dry-run
