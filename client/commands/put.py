@@ -79,6 +79,8 @@ def run(context: Context) -> None:
         return
     found, skipped = _found(context)
     _report_skipped(context, skipped)
+    if not found and not skipped:
+        context.output.warn("there is no file to send, in all that was named")
     if arguments.dry_run:
         for file in found:
             row = Row(str(file.path), file.name, Outcome.PLANNED, file.size)

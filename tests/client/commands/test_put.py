@@ -53,6 +53,18 @@ def test_content_and_time_arrive(server: FakeServer, photos: Path) -> None:
 
 
 @pytest.mark.usefixtures("photos")
+@pytest.mark.parametrize("arguments", [["empty"], ["photos", "--exclude", "*"]])
+def test_it_is_told_that_there_is_nothing_to_send(
+    server: FakeServer, capsys: pytest.CaptureFixture[str], arguments: list[str]
+) -> None:
+    Path("empty").mkdir()
+    assert server.run("put", *arguments) == 0
+
+    assert server.calls == []
+    assert capsys.readouterr().err.startswith("warning: there is no file to send")
+
+
+@pytest.mark.usefixtures("photos")
 def test_json_has_an_object_for_each_file_and_a_summary(
     server: FakeServer, capsys: pytest.CaptureFixture[str]
 ) -> None:
