@@ -77,7 +77,8 @@ def _run(context: Context) -> ExitStatus:
         status, error = failure.status, str(failure)
     except KeyboardInterrupt:
         status, error = ExitStatus.INTERRUPTED, "interrupted"
-        output.warn("interrupted; files that were not acknowledged are to be sent again")
+        unsent = output.counts[Outcome.UNSENT]
+        output.warn("interrupted" + "; the same command goes on where it stopped" * bool(unsent))
     try:
         if status is not ExitStatus.NOT_WRITTEN:
             output.summary(status, error)

@@ -165,7 +165,7 @@ def test_an_interrupt_is_one_line_and_130(
     assert server.run("put", "photos") == ExitStatus.INTERRUPTED
 
     assert capsys.readouterr().err == (
-        "warning: interrupted; files that were not acknowledged are to be sent again\n"
+        "warning: interrupted; the same command goes on where it stopped\n"
     )
 
 
