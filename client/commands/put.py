@@ -108,7 +108,7 @@ def _found(context: Context) -> tuple[list[Found], list[Skipped]]:
     found = [result for result in results if isinstance(result, Found)]
     if arguments.stored_as is not None:
         found = [_renamed(context, found, len(results))]
-    check_distinct(found)
+    check_distinct(found, "send one of them with another --to")
     return found, [result for result in results if isinstance(result, Skipped)]
 
 

@@ -263,6 +263,19 @@ def test_the_batch_run(server: FakeServer, capsys: pytest.CaptureFixture[str]) -
     assert capsys.readouterr() == ("", "")
 
 
+def test_the_batch_run_refuses_two_files_of_one_name(
+    info: Path, server: FakeServer, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (info / "d").mkdir()
+    (info / "d" / "a.txt").write_text("another")
+    with (info / "transfer.info").open("a") as file:
+        file.write("d/a.txt\n")
+    assert run([], server.connect) == ExitStatus.BAD_INPUT
+
+    assert "names are without directories here" in capsys.readouterr().err
+    assert server.contents == {}
+
+
 @pytest.mark.usefixtures("info")
 def test_the_batch_run_registers_where_it_must(
     server: FakeServer, monkeypatch: pytest.MonkeyPatch
