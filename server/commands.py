@@ -23,6 +23,21 @@ _DISABLE = """\
 Shuts a client out until it is enabled again; its files stay. It is refused the next time it has
 to prove who it is: a connection that it has open goes on until it ends.
 """
+_CHECK = """\
+Compares the database with the data directory: files whose bytes are missing or of another size,
+objects and staged files that the database does not know, uploads whose staged file is gone,
+replaced objects that are still there. --deep also reads every object and compares its SHA-256 or
+checksum.
+
+It may be given while a server runs; what may be on its way then is counted as undecided. Without a
+server all of it can be told, and none can start until the check is over. The exit status is 0 when
+nothing is wrong, 1 when there are problems, 2 when it could not be checked.
+
+--repair mends what no acknowledged file hangs on, as a server does at its start: objects that the
+database does not know are set aside in orphans, those that it knows come back from there, replaced
+ones, leftovers in staging and uploads without a staged file are removed. It needs the server to be
+stopped.
+"""
 _REMOVE = """\
 Removes a client, its files and its unfinished uploads from the database: it is not let in any more
 and its name is free again. This cannot be undone. The files' bytes are only marked for removal
@@ -49,6 +64,7 @@ def add_to(parser: argparse.ArgumentParser) -> None:
     _add_tokens(_actions(commands, "token", "let clients register over protocol 4"))
     _add_clients(_actions(commands, "clients", "show or change the registered clients"))
     _add_files(_actions(commands, "files", "show or copy out the received files"))
+    _add_check(commands)
 
 
 def _actions(commands: Any, name: str, text: str) -> Any:  # noqa: ANN401 - argparse's is private
@@ -105,6 +121,18 @@ def _add_files(actions: Any) -> None:  # noqa: ANN401
     export.add_argument("--client", metavar="NAME", help="only this client's (name or id)")
 
 
+def _add_check(commands: Any) -> None:  # noqa: ANN401
+    check = commands.add_parser(
+        "check",
+        help="compare the database with the data directory",
+        description=_CHECK,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    check.add_argument("--deep", action="store_true", help="read every object, compare digests")
+    check.add_argument("--repair", action="store_true", help="mend what loses no file")
+    _add_json(check)
+
+
 def _add_json(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="one JSON object a line")
 
@@ -138,9 +166,24 @@ def run(call: Call) -> int:
     if call.flags["command"] == "fingerprint":
         administration.show_fingerprint(call.config, call.show)
         return 0
+    if call.flags["command"] == "check":
+        return _run_check(call)
     answer = {"token": _run_token, "clients": _run_clients, "files": _run_files}
     with closing(inspection.open_existing(call.config)) as repository:
         return answer[call.flags["command"]](call, repository)
+
+
+def _run_check(call: Call) -> int:
+    from server import checking
+
+    try:
+        return checking.run(
+            call.config, call.show, deep=call.flags["deep"], mend=call.flags["repair"],
+            as_json=call.as_json,
+        )  # fmt: skip
+    except ServerError as error:  # which is not to be taken for a problem that was found
+        call.complain(error)
+        return 2
 
 
 def _run_token(call: Call, repository: "Repository") -> int:

@@ -32,6 +32,7 @@ from server.storage import DirectoryStorage
 from tests.documents.commandlines import ROOT, Line, blocks, inline, section
 from tests.documents.transfer import TITLE
 from tests.mariadb import MariaDB
+from tests.server.on_disk import cksum
 from tests.server.repository import samples
 
 DOCUMENTS = ("README.md", "docs/operations.md", "docs/python.md")
@@ -44,7 +45,7 @@ TRANSFER = {
 }
 COMMAND = re.compile(r"(\w+=\S+ )*python -m |make ")
 LINES = [line for line in FENCED + INLINE if line not in TRANSFER and COMMAND.match(line.text)]
-OPERATORS_COMMANDS = {"fingerprint", "token", "clients", "files"}
+OPERATORS_COMMANDS = {"fingerprint", "token", "clients", "files", "check"}
 # Programs that are not ours, whose options are in the documents too.
 FOREIGN_OPTIONS = {"--single-transaction", "--delete"}
 
@@ -125,7 +126,7 @@ def data(tmp_path: Path) -> Path:
         for name in ("NAME", "CLIENT"):
             client = samples.client(name)
             repository.add_client(client)
-            file = samples.stored_file(client, "NAME", size=5)
+            file = samples.stored_file(client, "NAME", size=5, cksum=cksum(b"hello"))
             with closing(storage.stage(file.object_id)) as staged:
                 staged.write(memoryview(b"hello"))
             storage.publish(client.id, file.object_id)
