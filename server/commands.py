@@ -3,9 +3,11 @@
 import argparse
 import re
 import signal
+import time
 from collections.abc import Callable, Mapping
 from contextlib import closing
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -57,6 +59,20 @@ def parse_duration(text: str) -> int:
     return seconds
 
 
+def parse_moment(text: str, now: Callable[[], float] = time.time) -> int:
+    """Seconds since 1970 UTC from a time before now (`24h`, `7d`) or a date and time of ISO 8601,
+    in UTC unless it says otherwise."""
+    if _DURATION.fullmatch(text.strip()):
+        return int(now()) - parse_duration(text)
+    try:
+        moment = datetime.fromisoformat(text.strip())
+    except ValueError:
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is neither a time ago such as 24h or 7d nor a date such as 2026-01-31"
+        ) from None
+    return int((moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp())
+
+
 def add_to(parser: argparse.ArgumentParser) -> None:
     """Adds every command to the command line of the server."""
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", title="commands")
@@ -65,6 +81,7 @@ def add_to(parser: argparse.ArgumentParser) -> None:
     _add_clients(_actions(commands, "clients", "show or change the registered clients"))
     _add_files(_actions(commands, "files", "show or copy out the received files"))
     _add_check(commands)
+    _add_audit(commands)
 
 
 def _actions(commands: Any, name: str, text: str) -> Any:  # noqa: ANN401 - argparse's is private
@@ -133,6 +150,30 @@ def _add_check(commands: Any) -> None:  # noqa: ANN401
     _add_json(check)
 
 
+def _add_audit(commands: Any) -> None:  # noqa: ANN401
+    audit = commands.add_parser(
+        "audit",
+        help="show who did what, when, from where",
+        description="Shows the audit trail: registrations, connections, transfers, removals, and"
+        " what operators changed, each with its outcome.",
+    )
+    audit.add_argument("--client", metavar="NAME", help="only what is about the client so named")
+    audit.add_argument(
+        "--since",
+        type=parse_moment,
+        default=0,
+        metavar="TIME",
+        help="only what is not older: 24h, 7d, 2026-01-31 or 2026-01-31T12:00",
+    )
+    audit.add_argument(
+        "--forget-before",
+        type=parse_moment,
+        metavar="TIME",
+        help="remove what is older, which the trail tells of, and show nothing",
+    )
+    _add_json(audit)
+
+
 def _add_json(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="one JSON object a line")
 
@@ -168,7 +209,9 @@ def run(call: Call) -> int:
         return 0
     if call.flags["command"] == "check":
         return _run_check(call)
-    answer = {"token": _run_token, "clients": _run_clients, "files": _run_files}
+    answer = {
+        "token": _run_token, "clients": _run_clients, "files": _run_files, "audit": _run_audit
+    }  # fmt: skip
     with closing(inspection.open_existing(call.config)) as repository:
         return answer[call.flags["command"]](call, repository)
 
@@ -184,6 +227,20 @@ def _run_check(call: Call) -> int:
     except ServerError as error:  # which is not to be taken for a problem that was found
         call.complain(error)
         return 2
+
+
+def _run_audit(call: Call, repository: "Repository") -> int:
+    from server import administration, inspection
+
+    before = call.flags["forget_before"]
+    if before is not None:
+        administration.shorten_trail(repository, call.show, before)
+    else:
+        inspection.list_events(
+            repository, call.show, client=call.flags["client"], since=call.flags["since"],
+            as_json=call.as_json,
+        )  # fmt: skip
+    return 0
 
 
 def _run_token(call: Call, repository: "Repository") -> int:

@@ -7,7 +7,10 @@ from pythonjsonlogger.json import JsonFormatter
 
 _PLAIN = "%(asctime)s %(levelname)s %(message)s"
 _FIELDS = frozenset(
-    ("address", "client", "request", "generation", "outcome", "bytes", "seconds", "cause")
+    (
+        *("action", "address", "client", "request", "generation", "outcome", "bytes", "seconds"),
+        *("cause", "operator", "subjects", "target"),
+    )
 )
 _SYNTAX = frozenset(" ='\"")
 

@@ -5,6 +5,7 @@ from collections.abc import Iterator, Sequence
 
 from server.repository.records import (
     Client,
+    Event,
     Publication,
     Published,
     Renamed,
@@ -16,10 +17,10 @@ from server.repository.records import (
 
 
 class Repository(ABC):
-    """Clients, tokens, files and uploads. Every method is one transaction unless it says otherwise,
-    durable when it returns, and may be called from any thread; each raises `RepositoryError` when
-    the database cannot answer. A commit whose outcome is unknown is repeated by the method itself,
-    which then tells what the first attempt would have told."""
+    """Clients, tokens, files, uploads and the audit trail. Every method is one transaction unless
+    it says otherwise, durable when it returns, and may be called from any thread; each raises
+    `RepositoryError` when the database cannot answer. A commit whose outcome is unknown is repeated
+    by the method itself, which then tells what the first attempt would have told."""
 
     # Clients
 
@@ -119,8 +120,14 @@ class Repository(ABC):
     # Files
 
     @abstractmethod
-    def publish(self, publications: Sequence[Publication]) -> list[Published]:
+    def publish(
+        self, publications: Sequence[Publication], event: Event | None = None
+    ) -> list[Published]:
         """Makes files visible under their names, in the order given, all in one transaction.
+
+        The `event` tells who publishes them and from where. It goes to the audit trail in that
+        transaction with the names and the size of what was published, and once more with those
+        that a policy refused, if there are any.
 
         A replaced object is remembered as superseded and an upload becomes complete with its
         receipt in that transaction; one that its policy refuses changes nothing, but its pending
@@ -171,6 +178,21 @@ class Repository(ABC):
     def forget_superseded(self, object_id: bytes) -> None:
         """Ends the memory of a superseded object once its bytes are gone; unknown ids are
         ignored."""
+
+    # The audit trail
+
+    @abstractmethod
+    def record(self, events: Sequence[Event]) -> None:
+        """Appends to the audit trail; an event that is there already is not appended again."""
+
+    @abstractmethod
+    def events(self, since: int = 0, client: str | None = None) -> Iterator[Event]:
+        """The audit trail from `since` (microseconds since 1970 UTC), or what of it is about the
+        client of this name, by time, read in batches like `clients`."""
+
+    @abstractmethod
+    def forget_events(self, before: int) -> int:
+        """Removes what is older, in several transactions; how many events."""
 
     @abstractmethod
     def close(self) -> None:

@@ -5,10 +5,11 @@ commit, and it costs as many statements for 256 files as for one.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from protocol.messages4 import Policy
-from server.repository.records import Publication, Published, StoredFile
+from server.repository.records import Event, Publication, Published, StoredFile
+from server.repository.trail import append
 from server.repository.transactions import (
     Dialect,
     Parameter,
@@ -19,6 +20,9 @@ from server.repository.transactions import (
     name_bytes,
     rows_of,
 )
+
+REFUSED = "FileExists"
+"""The outcome in the audit trail of what a policy forbids."""
 
 # (client id, bytes of the file's name), or (client id, upload id)
 Key = tuple[bytes, bytes]
@@ -49,9 +53,12 @@ class Batch:
     ours again would put a name on nothing and sweep the newer, acknowledged file. With protocol 4
     the upload's own row tells whether the commit succeeded."""
 
-    def __init__(self, publications: Sequence[Publication], dialect: Dialect) -> None:
+    def __init__(
+        self, publications: Sequence[Publication], dialect: Dialect, event: Event | None
+    ) -> None:
         self._publications = tuple(publications)
         self._dialect = dialect
+        self._event = event
         self._seen: dict[bytes, bytes | None] = {}
 
     def __call__(self, transaction: Transaction) -> list[Published]:
@@ -59,6 +66,7 @@ class Batch:
         plan = _Plan(_read(transaction, self._publications, self._seen), self._seen)
         results = [plan.publish(each) for each in self._publications]
         plan.write(transaction)
+        append(transaction, self._dialect, _events(self._event, self._publications, results))
         self._seen |= plan.sees
         return results
 
@@ -254,6 +262,32 @@ class _Plan:
             "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
             [_upload_row(*each) for each in self.completed.values()],
         )
+
+
+def _events(
+    event: Event | None, publications: Sequence[Publication], results: Sequence[Published]
+) -> list[Event]:
+    """What the audit trail is told: one row for all files, since a row for each would cost a small
+    file as much as its name does."""
+    if event is None:
+        return []
+    stored, refused = [], []
+    for each, result in zip(publications, results, strict=True):
+        if result.refused:
+            refused.append(each.file)
+        elif result.receipt == each.receipt:  # else it was published before, and told of then
+            stored.append(each.file)
+    events = [_told(event, stored)] if stored else []
+    if refused:
+        # Another id, and the same one whenever the transaction is repeated.
+        other = bytes((*event.id[:-1], event.id[-1] ^ 1))
+        events.append(_told(replace(event, outcome=REFUSED, id=other), refused))
+    return events
+
+
+def _told(event: Event, files: Sequence[StoredFile]) -> Event:
+    names = tuple(file.name for file in files)
+    return replace(event, subjects=names, size=sum(file.size for file in files))
 
 
 def supersede(transaction: Transaction, objects: Sequence[tuple[bytes, bytes]]) -> None:

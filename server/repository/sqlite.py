@@ -30,10 +30,13 @@ _DIALECT = Dialect(
         "file_name": "BLOB",
         "key": "BLOB",
         "path": "TEXT",
+        "word": "TEXT",
+        "names": "BLOB",
         "table": "WITHOUT ROWID",
     },
     # BEGIN IMMEDIATE has locked everything.
     lock_clients="SELECT id FROM clients WHERE id IN (?, ...)",
+    skip_present="ON CONFLICT DO NOTHING",
     table_exists="SELECT COUNT(*) FROM sqlite_master WHERE type = 'table' AND name = ?",
     column_exists="SELECT COUNT(*) FROM pragma_table_info(?) WHERE name = ?",
 )

@@ -45,7 +45,7 @@ TRANSFER = {
 }
 COMMAND = re.compile(r"(\w+=\S+ )*python -m |make ")
 LINES = [line for line in FENCED + INLINE if line not in TRANSFER and COMMAND.match(line.text)]
-OPERATORS_COMMANDS = {"fingerprint", "token", "clients", "files", "check"}
+OPERATORS_COMMANDS = {"fingerprint", "token", "clients", "files", "check", "audit"}
 # Programs that are not ours, whose options are in the documents too.
 FOREIGN_OPTIONS = {"--single-transaction", "--delete"}
 
@@ -146,6 +146,7 @@ def run_server(words: list[str], capsys: pytest.CaptureFixture[str]) -> list[str
 def prepared(data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> dict[str, str]:
     """What stands for the placeholders of the documents."""
     (token,) = run_server(["--data", str(data), "token", "create"], capsys)
+    run_server(["--data", str(data), "clients", "enable", "NAME"], capsys)  # leaves a trail
     return {
         "/srv/eft": str(data),
         "DIGEST-PREFIX": hashlib.sha256(token.encode()).hexdigest()[:16],

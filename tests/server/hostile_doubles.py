@@ -11,6 +11,7 @@ import pytest
 
 from server.repository import (
     Client,
+    Event,
     Publication,
     Published,
     Renamed,
@@ -95,8 +96,10 @@ class FailingRepository(Repository):
 
     # Files
 
-    def publish(self, publications: Sequence[Publication]) -> list[Published]:
-        return self._passable().publish(publications)
+    def publish(
+        self, publications: Sequence[Publication], event: Event | None = None
+    ) -> list[Published]:
+        return self._passable().publish(publications, event)
 
     def publish_file(self, file: StoredFile) -> bytes | None:
         return self._passable().publish_file(file)
@@ -124,6 +127,15 @@ class FailingRepository(Repository):
 
     def forget_superseded(self, object_id: bytes) -> None:
         self._passable().forget_superseded(object_id)
+
+    def record(self, events: Sequence[Event]) -> None:
+        self._passable().record(events)
+
+    def events(self, since: int = 0, client: str | None = None) -> Iterator[Event]:
+        return self._passable().events(since, client)
+
+    def forget_events(self, before: int) -> int:
+        return self._passable().forget_events(before)
 
     def close(self) -> None:
         self._real.close()
