@@ -40,6 +40,15 @@ database does not know are set aside in orphans, those that it knows come back f
 ones, leftovers in staging and uploads without a staged file are removed. It needs the server to be
 stopped.
 """
+_BACKUP = """\
+Copies what the server keeps to DIRECTORY, laid out like a data directory: the files' bytes, the
+keys, and the database, all of one moment. It may be given while the server runs. A backup that is
+there is brought up to date, and is complete at every moment. MySQL and MariaDB have tools of their
+own for the database: see docs/operations.md for the order of commands.
+
+On the file system of the data directory objects are linked, which takes no room and no time, and
+protects from mistakes but not from a disk that dies: copy DIRECTORY elsewhere, or give --copy.
+"""
 _REMOVE = """\
 Removes a client, its files and its unfinished uploads from the database: it is not let in any more
 and its name is free again. This cannot be undone. The files' bytes are only marked for removal
@@ -82,6 +91,7 @@ def add_to(parser: argparse.ArgumentParser) -> None:
     _add_files(_actions(commands, "files", "show or copy out the received files"))
     _add_check(commands)
     _add_audit(commands)
+    _add_backup(commands)
 
 
 def _actions(commands: Any, name: str, text: str) -> Any:  # noqa: ANN401 - argparse's is private
@@ -174,6 +184,17 @@ def _add_audit(commands: Any) -> None:  # noqa: ANN401
     _add_json(audit)
 
 
+def _add_backup(commands: Any) -> None:  # noqa: ANN401
+    backup = commands.add_parser(
+        "backup",
+        help="copy database, files and keys to a directory, while the server runs",
+        description=_BACKUP,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    backup.add_argument("directory", metavar="DIRECTORY", type=Path)
+    backup.add_argument("--copy", action="store_true", help="copy objects, never link them")
+
+
 def _add_json(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="one JSON object a line")
 
@@ -209,6 +230,8 @@ def run(call: Call) -> int:
         return 0
     if call.flags["command"] == "check":
         return _run_check(call)
+    if call.flags["command"] == "backup":
+        return _run_backup(call)
     answer = {
         "token": _run_token, "clients": _run_clients, "files": _run_files, "audit": _run_audit
     }  # fmt: skip
@@ -227,6 +250,14 @@ def _run_check(call: Call) -> int:
     except ServerError as error:  # which is not to be taken for a problem that was found
         call.complain(error)
         return 2
+
+
+def _run_backup(call: Call) -> int:
+    from server import backup
+
+    return backup.run(
+        call.config, call.show, call.complain, call.flags["directory"], copy=call.flags["copy"]
+    )
 
 
 def _run_audit(call: Call, repository: "Repository") -> int:

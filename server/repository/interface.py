@@ -2,6 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 
 from server.repository.records import (
     Client,
@@ -193,6 +194,14 @@ class Repository(ABC):
     @abstractmethod
     def forget_events(self, before: int) -> int:
         """Removes what is older, in several transactions; how many events."""
+
+    # The whole
+
+    @abstractmethod
+    def copy_to(self, path: Path) -> bool:
+        """Copies the database as it is at one moment into an SQLite file, which must not exist, for
+        its owner only and durably; False, and no file, where it is of another kind and has tools
+        of its own for that."""
 
     @abstractmethod
     def close(self) -> None:

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import mysql.connector
 
@@ -142,6 +143,9 @@ class MySQLRepository(SqlRepository):
             _log.warning("%s; trying again", told)
             time.sleep(pause)
             repetition += 1
+
+    def copy_to(self, path: Path) -> bool:  # noqa: ARG002 - mysqldump does it
+        return False
 
     def close(self) -> None:
         self._pool.close()

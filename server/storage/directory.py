@@ -128,11 +128,17 @@ class DirectoryStorage:
     """Objects under one data directory, which one server process holds at a time."""
 
     @classmethod
+    def looking_at(cls, root: Path) -> Self:
+        """A directory of objects whose caller has seen to it that nobody else changes it."""
+        storage = cls.__new__(cls)
+        storage._name(root)
+        return storage
+
+    @classmethod
     def watching(cls, root: Path) -> tuple[Self, bool]:
         """The directory to be looked at and not to be changed, and whether a server uses it; when
         none does, none can begin to until `close`. Raises `ConfigurationError`."""
-        storage = cls.__new__(cls)
-        storage._name(root)
+        storage = cls.looking_at(root)
         try:
             storage._lock = os.open(root / "lock", os.O_RDWR)
         except OSError as error:

@@ -137,6 +137,9 @@ class FailingRepository(Repository):
     def forget_events(self, before: int) -> int:
         return self._passable().forget_events(before)
 
+    def copy_to(self, path: Path) -> bool:
+        return self._passable().copy_to(path)
+
     def close(self) -> None:
         self._real.close()
 
