@@ -34,6 +34,7 @@ def _quoted(value: object) -> str:
 def set_up(log_format: str, level: str) -> None:
     """Sends the server's log to standard error, as `plain` or `json`, from `level` upwards."""
     handler = logging.StreamHandler(sys.stderr)
+    handler.setLevel(level.upper())  # what is counted need not be shown
     if log_format == "json":
         formatter: logging.Formatter = JsonFormatter(
             "%(levelname)s %(name)s %(message)s",

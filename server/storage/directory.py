@@ -302,6 +302,15 @@ class DirectoryStorage:
         """Ids of the objects that are staged."""
         return _ids(self._staging)
 
+    def staged_bytes(self) -> int:
+        """Bytes that staged files hold together. Raises `StorageError`."""
+        total = 0
+        with _storage_errors("cannot look at the staging directory"):
+            for path in self._staging.iterdir():
+                with contextlib.suppress(FileNotFoundError):
+                    total += path.stat().st_size
+        return total
+
     def client_ids(self) -> Iterator[bytes]:
         """Ids of all clients that have a directory."""
         return _ids(self._root)
