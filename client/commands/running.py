@@ -96,7 +96,8 @@ def _status_of_files(output: Output) -> ExitStatus:
 def _tell_failure(output: Output, failure: ClientError) -> None:
     if isinstance(failure.__cause__, BrokenPipeError) and not output.json_lines:
         return  # as with `ls | head`: the reader has seen enough, and knows
-    if isinstance(failure, ServerChanged):
+    # Where an authority vouched, it is most often an option that is missing, and no alarm.
+    if isinstance(failure, ServerChanged) and failure.known != failure.BY_AUTHORITY:
         output.loud(_CHANGED.format(known=failure.known, presented=failure.presented))
     output.fatal(failure)
 

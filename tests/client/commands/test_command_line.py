@@ -160,6 +160,15 @@ def test_a_changed_server_is_a_hard_stop(
     assert "known:     old\npresented: new\nFatal: not the one\n" in shown
 
 
+def test_a_missing_authority_is_a_hard_stop_without_an_alarm(
+    server: FakeServer, capsys: pytest.CaptureFixture[str]
+) -> None:
+    server.refusals["whoami"] = server.refusals[""] = ServerChanged("give it again", "CA", "new")
+    assert server.run("whoami") == ExitStatus.NOT_TRUSTED
+
+    assert capsys.readouterr().err == "Fatal: give it again\n"
+
+
 @pytest.mark.parametrize("json_lines", [True, False])
 def test_output_that_nobody_takes(
     server: FakeServer,
