@@ -4,10 +4,10 @@ All of it is one transaction in the database each, so that it may be done while 
 and an entry in the audit trail.
 """
 
-import getpass
 import hashlib
 import json
 import os
+import pwd
 import re
 import secrets
 import time
@@ -94,8 +94,8 @@ def _record(
 def _account() -> str:
     """Who gives the command, behind sudo too."""
     try:
-        user = getpass.getuser()
-    except (KeyError, OSError):  # an account without a name, as in containers
+        user = pwd.getpwuid(os.getuid()).pw_name  # not LOGNAME, which says what one likes
+    except KeyError:  # an account without a name, as in containers
         user = str(os.getuid())
     behind = os.environ.get("SUDO_USER")
     return f"{behind} as {user}" if behind and behind != user else user

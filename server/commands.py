@@ -164,8 +164,7 @@ def _add_audit(commands: Any) -> None:  # noqa: ANN401
     audit = commands.add_parser(
         "audit",
         help="show who did what, when, from where",
-        description="Shows the audit trail: registrations, connections, transfers, removals, and"
-        " what operators changed, each with its outcome.",
+        description="Shows the audit trail: who did what, when, from where, and what came of it.",
     )
     audit.add_argument("--client", metavar="NAME", help="only what is about the client so named")
     audit.add_argument(

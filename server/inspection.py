@@ -287,14 +287,12 @@ def _event_as_text(event: Event) -> Iterator[str]:
         event.client or (event.client_id.hex() if event.client_id else "-"),
         event.address or f"operator {event.operator}",
     )
-    start = "  ".join(map(_escaped, parts))
-    end = "" if event.size is None else f"  {event.size} bytes"
-    if len(event.subjects) > 1:
-        end += f" in {len(event.subjects)} files"
-    if event.target is not None:
-        end = f" -> {_escaped(event.target)}{end}"
+    several = f" in {len(event.subjects)} files" if len(event.subjects) > 1 else ""
+    size = "" if event.size is None else f"{event.size} bytes{several}"
+    target = "" if event.target is None else f" -> {event.target}"
     for subject in event.subjects or ("",):
-        yield f"{start}  {_escaped(subject)}{end}".rstrip()
+        shown = [*parts, f"{subject}{target}", size]
+        yield "  ".join(_escaped(part) for part in shown if part)
 
 
 def _event_as_json(event: Event) -> str:

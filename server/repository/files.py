@@ -39,8 +39,8 @@ class FileStatements(SqlDatabase):
     ) -> list[Published]:
         return self._write(Batch(publications, self.dialect, event)) if publications else []
 
-    def publish_file(self, file: StoredFile) -> bytes | None:
-        (published,) = self.publish([Publication(file)])
+    def publish_file(self, file: StoredFile, event: Event | None = None) -> bytes | None:
+        (published,) = self.publish([Publication(file)], event)
         return published.superseded
 
     def find_file(self, client_id: bytes, name: str) -> StoredFile | None:

@@ -137,7 +137,7 @@ class Repository(ABC):
         batch is published."""
 
     @abstractmethod
-    def publish_file(self, file: StoredFile) -> bytes | None:
+    def publish_file(self, file: StoredFile, event: Event | None = None) -> bytes | None:
         """Publishes one file of protocol 3 in place of any other, as `publish` does.
 
         Returns the object that is to be removed, or None."""

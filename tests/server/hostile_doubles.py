@@ -101,8 +101,8 @@ class FailingRepository(Repository):
     ) -> list[Published]:
         return self._passable().publish(publications, event)
 
-    def publish_file(self, file: StoredFile) -> bytes | None:
-        return self._passable().publish_file(file)
+    def publish_file(self, file: StoredFile, event: Event | None = None) -> bytes | None:
+        return self._passable().publish_file(file, event)
 
     def find_file(self, client_id: bytes, name: str) -> StoredFile | None:
         return self._passable().find_file(client_id, name)

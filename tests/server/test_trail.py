@@ -1,7 +1,8 @@
 """`audit`, and what the operator's commands leave in the audit trail."""
 
-import getpass
 import json
+import os
+import pwd
 from collections.abc import Callable, Iterator
 from contextlib import closing
 
@@ -72,13 +73,24 @@ def test_what_operators_do_is_in_the_trail(
     action: Action,
     client: str | None,
 ) -> None:
-    monkeypatch.setattr(getpass, "getuser", lambda: "root")
+    user = pwd.getpwuid(os.getuid()).pw_name
+    monkeypatch.setenv("LOGNAME", "mallory")
     monkeypatch.setenv("SUDO_USER", "carol")
     command(repository)
     *_, event = repository.events()
     assert (event.action, event.client) == (action, client)
-    assert (event.outcome, event.operator, event.address) == ("ok", "carol as root", "")
+    assert (event.outcome, event.operator, event.address) == ("ok", f"carol as {user}", "")
     assert (event.client_id == ALICE.id) is (client == "Alice")
+
+
+def test_an_account_without_a_name_is_told_by_its_number(
+    repository: Repository, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "getuid", lambda: 2**31 - 7)
+    monkeypatch.delenv("SUDO_USER", raising=False)
+    disable(repository)
+    (event,) = repository.events()
+    assert event.operator == str(2**31 - 7)
 
 
 def test_a_token_is_told_by_its_digest_alone(repository: Repository) -> None:
@@ -111,6 +123,7 @@ EVENTS = [
         at=(NOW + 120) * 10**6,
     ),
     Event(Action.TOKEN_REVOKED, operator="root", subjects=("01ab",), at=(NOW + 180) * 10**6),
+    Event(Action.CLIENT_REMOVED, operator="root", client="Bob", size=7, at=(NOW + 240) * 10**6),
 ]  # fmt: skip
 
 
@@ -122,9 +135,10 @@ def test_the_trail_is_a_line_for_each_event(repository: Repository) -> None:
         f"2023-11-14 22:14:20Z  connect  AccessDenied  {ALICE.id.hex()}  192.0.2.8",
         "2023-11-14 22:15:20Z  rename  ok  Bob  ::1  old -> new",
         "2023-11-14 22:16:20Z  token revoked  ok  -  operator root  01ab",
+        "2023-11-14 22:17:20Z  client removed  ok  Bob  operator root  7 bytes",
     ]
-    assert len(listed(repository, since=NOW + 120)) == 2
-    assert len(listed(repository, client="Bob")) == 1
+    assert len(listed(repository, since=NOW + 120)) == 3
+    assert len(listed(repository, client="Bob")) == 2
 
 
 def test_the_trail_as_json(repository: Repository) -> None:
@@ -142,7 +156,7 @@ def test_what_is_removed_from_the_trail_is_told_by_it(repository: Repository) ->
     shorten_trail(repository, lines.append, NOW + 61)
     assert lines == ["removed 2 events from before 2023-11-14 22:14:21Z"]
     assert [event.action for event in repository.events()] == [
-        Action.RENAME, Action.TOKEN_REVOKED, Action.TRAIL_SHORTENED
+        Action.RENAME, Action.TOKEN_REVOKED, Action.CLIENT_REMOVED, Action.TRAIL_SHORTENED
     ]  # fmt: skip
 
 
