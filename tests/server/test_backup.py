@@ -4,7 +4,6 @@ import os
 import shutil
 import stat
 import subprocess
-import threading
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -20,7 +19,8 @@ from tests.mariadb import MariaDB
 from tests.peer4.client import Peer4
 from tests.server.on_disk import ALICE, OnDisk
 from tests.server.repository import samples
-from tests.server.running import Running, running, settings_for_tests
+from tests.server.running import running, settings_for_tests
+from tests.server.writing import Writer
 
 
 @pytest.fixture
@@ -183,31 +183,6 @@ def test_a_backup_that_was_broken_off_is_continued(
 
 def no_room(*_: object) -> None:
     raise OSError(28, "No space left on device")
-
-
-class Writer:
-    """A client that stores, replaces and removes files until it is told to stop."""
-
-    def __init__(self, server: Running) -> None:
-        self.acknowledged: dict[str, bytes] = {}
-        self._peer = Peer4(server.port).open().introduce()
-        self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._write)
-        self._thread.start()
-
-    def _write(self) -> None:
-        number = 0
-        while not self._stop.is_set():
-            number += 1
-            name = f"changing/{number % 7}"
-            self._peer.put(name, b"%d" % number)
-            if number % 5 == 0:
-                self._peer.remove(name)
-
-    def stop(self) -> None:
-        self._stop.set()
-        self._thread.join()
-        self._peer.close()
 
 
 def test_a_server_that_is_being_written_to_is_restored_whole(tmp_path: Path) -> None:

@@ -18,6 +18,8 @@ from server.storage import DirectoryStorage
 from tests.server.commands import run, serving
 from tests.server.on_disk import ALICE, OnDisk
 from tests.server.repository import samples
+from tests.server.running import running, settings_for_tests
+from tests.server.writing import Writer
 
 UNKNOWN = b"\x0f" * 16
 
@@ -262,6 +264,18 @@ def test_no_server_can_start_while_a_check_can_tell_everything(kept: OnDisk) -> 
         with pytest.raises(Exception, match="in use by another server"):
             kept.open()
     kept.open()
+
+
+def test_a_server_that_is_being_written_to_has_no_problems(tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    with running(data, registration="open") as server:
+        writer = Writer(server)
+        for _ in range(10):
+            told: list[str] = []
+            config = settings_for_tests(data)
+            assert checking.run(config, told.append, deep=True, mend=False, as_json=False) == 0
+            assert len(told) == 1
+        writer.stop()
 
 
 def test_the_command_while_a_server_runs(tmp_path: Path) -> None:
