@@ -1,6 +1,7 @@
 """A command from its arguments to its exit status."""
 
 import argparse
+import io
 import itertools
 import sys
 from collections.abc import Callable, Sequence
@@ -53,6 +54,8 @@ class Context:
 
 def run(argv: Sequence[str], connect: Connect | None = None) -> int:
     """Runs the command line (without the program's name); the exit status."""
+    if isinstance(sys.stdout, io.TextIOWrapper):  # a name need not be in the terminal's alphabet
+        sys.stdout.reconfigure(errors="backslashreplace")
     if _wants_protocol_3(argv):
         from client.commands.protocol3 import run_protocol_3
 

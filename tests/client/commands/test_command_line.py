@@ -1,5 +1,6 @@
 """The command line as a whole: parsing, which server, which run, output."""
 
+import io
 import json
 import re
 import subprocess
@@ -167,6 +168,17 @@ def test_a_missing_authority_is_a_hard_stop_without_an_alarm(
     assert server.run("whoami") == ExitStatus.NOT_TRUSTED
 
     assert capsys.readouterr().err == "Fatal: give it again\n"
+
+
+@pytest.mark.parametrize("command", [["ls"], ["ls", "-l"], ["stat", "ünï-日"]])
+def test_a_name_that_the_terminal_has_no_letters_for_is_escaped(
+    server: FakeServer, monkeypatch: pytest.MonkeyPatch, command: list[str]
+) -> None:
+    server.add("ünï-日", b"")
+    written = io.BytesIO()
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(written, "latin-1"))
+    assert server.run(*command) == 0
+    assert "ünï-\\u65e5".encode("latin-1") in written.getvalue()
 
 
 @pytest.mark.parametrize("json_lines", [True, False])
