@@ -11,6 +11,7 @@ import hashlib
 import json
 import re
 import shlex
+import signal
 import tomllib
 from contextlib import closing
 from pathlib import Path
@@ -136,7 +137,11 @@ def data(tmp_path: Path) -> Path:
 
 
 def run_server(words: list[str], capsys: pytest.CaptureFixture[str]) -> list[str]:
-    status = server_main(words)
+    before = signal.getsignal(signal.SIGPIPE)
+    try:
+        status = server_main(words)
+    finally:
+        signal.signal(signal.SIGPIPE, before)  # the command let it end the process
     told = capsys.readouterr()
     assert (status, told.err) == (0, "")
     return told.out.splitlines()
