@@ -3,10 +3,14 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN = $(VENV)/bin
 
-.PHONY: demo test lint bench kills clean
+.PHONY: demo readme test lint bench kills clean
 
 demo: $(VENV)/installed
 	BIN=$(BIN) bash docs/demo.sh
+
+# Types the commands of the README's transfer into terminals, in a fresh clone of what is committed.
+readme: $(VENV)/installed-for-tests
+	$(BIN)/python -m tests.documents
 
 test: $(VENV)/installed-for-tests mariadb
 	$(BIN)/python -m pytest --cov --cov-report=term $(PYTEST_FLAGS)

@@ -151,10 +151,12 @@ class UnknownServer(NotTrusted):
 class ServerChanged(NotTrusted):
     """The server's operator's, or an attacker's: not the certificate that is known. Ask first."""
 
+    BY_AUTHORITY: ClassVar[str] = "CA"
+
     def __init__(self, text: str, known: str, presented: str) -> None:
         super().__init__(text)
         self.known = known
-        """The fingerprint that is stored; `CA` where an authority vouched for the server."""
+        """The fingerprint that is stored; `BY_AUTHORITY` where an authority vouched for it."""
         self.presented = presented
         """The fingerprint that the server shows now."""
 

@@ -13,13 +13,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from client.address import Address
-from client.errors import BadState
+from client.errors import BadState, ServerChanged
 from client.private_files import write_private
 from client.state import locked, read_text, writing
 from protocol.channel import format_fingerprint, parse_fingerprint
 from protocol.responses4 import RECEIPT_KEY_BYTES
 
-_BY_AUTHORITY = "CA"
+_BY_AUTHORITY = ServerChanged.BY_AUTHORITY
 _NO_KEYS = "-"
 _REMEDY = "correct or remove that line"
 

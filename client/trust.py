@@ -23,7 +23,7 @@ from client.errors import (
     UnknownServer,
     WrongFingerprint,
 )
-from client.known_servers import KnownServers
+from client.known_servers import KnownServer, KnownServers
 from protocol.channel import ALPN, format_fingerprint
 
 AskUser = Callable[[str, str], bool]
@@ -73,7 +73,7 @@ class Trust:
         except ssl.SSLCertVerificationError as error:
             presented = self.presented_fingerprint()
             if entry is not None:
-                raise self._changed(entry.shown_fingerprint, presented) from error
+                raise self._not_vouched_for(entry, presented, error.verify_message) from error
             return self._first_use(presented, error.verify_message)
         if entry is None:
             self.known.trust(self.address, None)
@@ -117,13 +117,26 @@ class Trust:
 
     def _changed(self, known: str, presented: bytes) -> ServerChanged:
         shown = format_fingerprint(presented)
-        how = "vouched for by a certificate authority" if known == "CA" else known
         return ServerChanged(
-            f"{self.address} is not the server that it was: known is {how}, presented or asked for"
-            f" is {shown}. Somebody may be between you and the server and read or alter everything;"
-            " or its certificate was renewed. Nothing was sent. Ask the server's operator for the"
-            " new fingerprint; only if it is the same, replace the stored one (trust command)",
+            f"{self.address} is not the server that it was: known is {known}, presented or asked"
+            f" for is {shown}. Somebody may be between you and the server and read or alter"
+            " everything; or its certificate was renewed. Nothing was sent. Ask the server's"
+            " operator for the new fingerprint; only if it is the same, replace the stored one"
+            " (trust command)",
             known,
+            shown,
+        )
+
+    def _not_vouched_for(self, known: KnownServer, presented: bytes, cause: str) -> ServerChanged:
+        # Most often somebody left out an option, who must not get used to alarms.
+        shown = format_fingerprint(presented)
+        authorities = "the system's" if self.ca_file is None else f"those in {str(self.ca_file)!r}"
+        return ServerChanged(
+            f"{self.address} is known as vouched for by a certificate authority, and now none of"
+            f" {authorities} does ({cause}); its fingerprint is {shown}. Nothing was sent. Where"
+            " --ca-file made it known, give --ca-file again; else ask the server's operator, since"
+            " somebody may be between you and the server",
+            known.shown_fingerprint,
             shown,
         )
 
@@ -154,10 +167,10 @@ class Trust:
     def _verifying_context(self) -> ssl.SSLContext:
         try:
             context = ssl.create_default_context(cafile=self.ca_file)
-        except (OSError, ssl.SSLError) as error:
-            raise BadInput(
-                str(self.ca_file), "no certificates in PEM", "name a file that holds some"
-            ) from error
+        except (OSError, ssl.SSLError) as error:  # an SSLError is an OSError
+            unread = None if isinstance(error, ssl.SSLError) else error.strerror
+            cause = unread or "no certificates in PEM"
+            raise BadInput(str(self.ca_file), cause, "name a file that holds some") from error
         return _protocol4(context)
 
 

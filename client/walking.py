@@ -8,7 +8,7 @@ named on the command line is.
 import os
 import stat
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from pathlib import Path
 
@@ -57,6 +57,9 @@ def walk(
 
 
 def _argument(text: str, base: str, start: str, patterns: tuple[str, ...]) -> Iterator[_Result]:
+    if not text:  # in a script it comes from a variable that was not set
+        yield Skipped(Path(), "an empty path", failed=True)
+        return
     path = Path(text)
     try:
         # As written: with a final slash the system refuses what is no directory.
@@ -68,7 +71,9 @@ def _argument(text: str, base: str, start: str, patterns: tuple[str, ...]) -> It
         if not (base and _excluded(base, base, patterns, directory=True)):
             yield from _directory(path, _joined(start, base), base, patterns)
     elif not _excluded(base, base, patterns, directory=False):
-        yield _file(path, _joined(start, base), status)
+        result = _file(path, _joined(start, base), status)
+        # Nobody names a pipe to have it passed over: `put <(command)` must not look like success.
+        yield replace(result, failed=True) if isinstance(result, Skipped) else result
 
 
 def _directory(

@@ -25,7 +25,7 @@ beside the server's code.
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the command line; returns the exit status: 0 well, 1 the server failed, 2 misuse."""
-    flags = vars(_parser().parse_args(arguments))
+    flags = vars(make_parser().parse_args(arguments))
     if isinstance(sys.stdout, io.TextIOWrapper):  # a name need not be in the terminal's alphabet
         sys.stdout.reconfigure(errors="backslashreplace")
     try:
@@ -71,7 +71,8 @@ def _confirm(question: str) -> bool:
     return sys.stdin.readline().strip().lower() in ("y", "yes")
 
 
-def _parser() -> argparse.ArgumentParser:
+def make_parser() -> argparse.ArgumentParser:
+    """Every setting and every command of the server."""
     parser = argparse.ArgumentParser(
         prog="python -m server",
         description=_DESCRIPTION,

@@ -1,10 +1,13 @@
 """What operators change: tokens for registration, and clients shut out, let in or removed.
 
-All of it is one transaction in the database each, so that it may be done while the server runs.
+All of it is one transaction in the database each, so that it may be done while the server runs,
+and an entry in the audit trail.
 """
 
 import hashlib
 import json
+import os
+import pwd
 import re
 import secrets
 import time
@@ -15,8 +18,8 @@ from protocol.errors import UnsafeName
 from protocol.names import check_client_name
 from server.config import Config
 from server.errors import ConfigurationError
-from server.inspection import Printer, find_client, format_time, unknown_client
-from server.repository import Repository, Token
+from server.inspection import MICROSECONDS, Printer, find_client, format_time, unknown_client
+from server.repository import Action, Event, Repository, Token
 
 _TOKEN_BYTES = 32
 _DIGEST = re.compile(r"[0-9a-f]{1,64}")
@@ -64,6 +67,38 @@ def create_token(
     created = int(now())
     repository.add_token(Token(digest, name, created + seconds, created))
     show(token)
+    shown = digest.hex()[:_SHOWN_DIGITS]
+    _record(repository, Action.TOKEN_CREATED, client=name, subjects=(shown,))
+
+
+def _record(
+    repository: Repository,
+    action: Action,
+    *,
+    client_id: bytes | None = None,
+    client: str | None = None,
+    subjects: tuple[str, ...] = (),
+    size: int | None = None,
+) -> None:
+    event = Event(
+        action,
+        operator=_account(),
+        client_id=client_id,
+        client=client,
+        subjects=subjects,
+        size=size,
+    )
+    repository.record([event])
+
+
+def _account() -> str:
+    """Who gives the command, behind sudo too."""
+    try:
+        user = pwd.getpwuid(os.getuid()).pw_name  # not LOGNAME, which says what one likes
+    except KeyError:  # an account without a name, as in containers
+        user = str(os.getuid())
+    behind = os.environ.get("SUDO_USER")
+    return f"{behind} as {user}" if behind and behind != user else user
 
 
 def _check_name(repository: Repository, name: str, max_name_bytes: int) -> None:
@@ -118,7 +153,9 @@ def revoke_token(repository: Repository, show: Printer, prefix: str) -> None:
         raise ConfigurationError(f"{len(found)} digests begin with {prefix}: give more digits")
     if not found or not repository.remove_token(found[0]):
         raise ConfigurationError(f"no digest begins with {prefix}: see `token list`")
-    show(f"revoked {found[0].hex()[:_SHOWN_DIGITS]}")
+    shown = found[0].hex()[:_SHOWN_DIGITS]
+    show(f"revoked {shown}")
+    _record(repository, Action.TOKEN_REVOKED, subjects=(shown,))
 
 
 def set_disabled(repository: Repository, show: Printer, name_or_id: str, *, disabled: bool) -> None:
@@ -127,6 +164,8 @@ def set_disabled(repository: Repository, show: Printer, name_or_id: str, *, disa
     if not repository.set_disabled(client.id, disabled):
         raise unknown_client(name_or_id)
     show(f"{'disabled' if disabled else 'enabled'} {client.name}")
+    action = Action.CLIENT_DISABLED if disabled else Action.CLIENT_ENABLED
+    _record(repository, action, client_id=client.id, client=client.name)
 
 
 def remove_client(
@@ -146,4 +185,15 @@ def remove_client(
     if repository.remove_client(client.id) is None:
         raise unknown_client(name_or_id)
     show(f"removed {client.name} and {usage.files} files")
+    _record(
+        repository, Action.CLIENT_REMOVED, client_id=client.id, client=client.name, size=usage.size
+    )
     return 0
+
+
+def shorten_trail(repository: Repository, show: Printer, before: int) -> None:
+    """Removes what of the audit trail is older (seconds since 1970 UTC), and says so in it."""
+    forgotten = repository.forget_events(before * MICROSECONDS)
+    show(f"removed {forgotten} events from before {format_time(before)}")
+    told = f"{forgotten} before {format_time(before)}"
+    _record(repository, Action.TRAIL_SHORTENED, subjects=(told,))

@@ -3,9 +3,11 @@
 import argparse
 import re
 import signal
+import time
 from collections.abc import Callable, Mapping
 from contextlib import closing
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +24,30 @@ _MAX_SECONDS = 10 * 365 * 86400
 _DISABLE = """\
 Shuts a client out until it is enabled again; its files stay. It is refused the next time it has
 to prove who it is: a connection that it has open goes on until it ends.
+"""
+_CHECK = """\
+Compares the database with the data directory: files whose bytes are missing or of another size,
+objects and staged files that the database does not know, uploads whose staged file is gone,
+replaced objects that are still there. --deep also reads every object and compares its SHA-256 or
+checksum.
+
+It may be given while a server runs; what may be on its way then is counted as undecided. Without a
+server all of it can be told, and none can start until the check is over. The exit status is 0 when
+nothing is wrong, 1 when there are problems, 2 when it could not be checked.
+
+--repair mends what no acknowledged file hangs on, as a server does at its start: objects that the
+database does not know are set aside in orphans, those that it knows come back from there, replaced
+ones, leftovers in staging and uploads without a staged file are removed. It needs the server to be
+stopped.
+"""
+_BACKUP = """\
+Copies what the server keeps to DIRECTORY, laid out like a data directory: the files' bytes, the
+keys, and the database, all of one moment. It may be given while the server runs. A backup that is
+there is brought up to date, and is complete at every moment. MySQL and MariaDB have tools of their
+own for the database: see docs/operations.md for the order of commands.
+
+On the file system of the data directory objects are linked, which takes no room and no time, and
+protects from mistakes but not from a disk that dies: copy DIRECTORY elsewhere, or give --copy.
 """
 _REMOVE = """\
 Removes a client, its files and its unfinished uploads from the database: it is not let in any more
@@ -42,6 +68,20 @@ def parse_duration(text: str) -> int:
     return seconds
 
 
+def parse_moment(text: str, now: Callable[[], float] = time.time) -> int:
+    """Seconds since 1970 UTC from a time before now (`24h`, `7d`) or a date and time of ISO 8601,
+    in UTC unless it says otherwise."""
+    if _DURATION.fullmatch(text.strip()):
+        return int(now()) - parse_duration(text)
+    try:
+        moment = datetime.fromisoformat(text.strip())
+    except ValueError:
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is neither a time ago such as 24h or 7d nor a date such as 2026-01-31"
+        ) from None
+    return int((moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp())
+
+
 def add_to(parser: argparse.ArgumentParser) -> None:
     """Adds every command to the command line of the server."""
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", title="commands")
@@ -49,6 +89,9 @@ def add_to(parser: argparse.ArgumentParser) -> None:
     _add_tokens(_actions(commands, "token", "let clients register over protocol 4"))
     _add_clients(_actions(commands, "clients", "show or change the registered clients"))
     _add_files(_actions(commands, "files", "show or copy out the received files"))
+    _add_check(commands)
+    _add_audit(commands)
+    _add_backup(commands)
 
 
 def _actions(commands: Any, name: str, text: str) -> Any:  # noqa: ANN401 - argparse's is private
@@ -105,6 +148,52 @@ def _add_files(actions: Any) -> None:  # noqa: ANN401
     export.add_argument("--client", metavar="NAME", help="only this client's (name or id)")
 
 
+def _add_check(commands: Any) -> None:  # noqa: ANN401
+    check = commands.add_parser(
+        "check",
+        help="compare the database with the data directory",
+        description=_CHECK,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    check.add_argument("--deep", action="store_true", help="read every object, compare digests")
+    check.add_argument("--repair", action="store_true", help="mend what loses no file")
+    _add_json(check)
+
+
+def _add_audit(commands: Any) -> None:  # noqa: ANN401
+    audit = commands.add_parser(
+        "audit",
+        help="show who did what, when, from where",
+        description="Shows the audit trail: who did what, when, from where, and what came of it.",
+    )
+    audit.add_argument("--client", metavar="NAME", help="only what is about the client so named")
+    audit.add_argument(
+        "--since",
+        type=parse_moment,
+        default=0,
+        metavar="TIME",
+        help="only what is not older: 24h, 7d, 2026-01-31 or 2026-01-31T12:00",
+    )
+    audit.add_argument(
+        "--forget-before",
+        type=parse_moment,
+        metavar="TIME",
+        help="remove what is older, which the trail tells of, and show nothing",
+    )
+    _add_json(audit)
+
+
+def _add_backup(commands: Any) -> None:  # noqa: ANN401
+    backup = commands.add_parser(
+        "backup",
+        help="copy database, files and keys to a directory, while the server runs",
+        description=_BACKUP,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    backup.add_argument("directory", metavar="DIRECTORY", type=Path)
+    backup.add_argument("--copy", action="store_true", help="copy objects, never link them")
+
+
 def _add_json(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="one JSON object a line")
 
@@ -138,9 +227,50 @@ def run(call: Call) -> int:
     if call.flags["command"] == "fingerprint":
         administration.show_fingerprint(call.config, call.show)
         return 0
-    answer = {"token": _run_token, "clients": _run_clients, "files": _run_files}
+    if call.flags["command"] == "check":
+        return _run_check(call)
+    if call.flags["command"] == "backup":
+        return _run_backup(call)
+    answer = {
+        "token": _run_token, "clients": _run_clients, "files": _run_files, "audit": _run_audit
+    }  # fmt: skip
     with closing(inspection.open_existing(call.config)) as repository:
         return answer[call.flags["command"]](call, repository)
+
+
+def _run_check(call: Call) -> int:
+    from server import checking
+
+    try:
+        return checking.run(
+            call.config, call.show, deep=call.flags["deep"], mend=call.flags["repair"],
+            as_json=call.as_json,
+        )  # fmt: skip
+    except ServerError as error:  # which is not to be taken for a problem that was found
+        call.complain(error)
+        return 2
+
+
+def _run_backup(call: Call) -> int:
+    from server import backup
+
+    return backup.run(
+        call.config, call.show, call.complain, call.flags["directory"], copy=call.flags["copy"]
+    )
+
+
+def _run_audit(call: Call, repository: "Repository") -> int:
+    from server import administration, inspection
+
+    before = call.flags["forget_before"]
+    if before is not None:
+        administration.shorten_trail(repository, call.show, before)
+    else:
+        inspection.list_events(
+            repository, call.show, client=call.flags["client"], since=call.flags["since"],
+            as_json=call.as_json,
+        )  # fmt: skip
+    return 0
 
 
 def _run_token(call: Call, repository: "Repository") -> int:

@@ -188,6 +188,9 @@ class Config:
     grace_seconds: float = _setting(
         30.0, _seconds, "time that running transfers have to finish after SIGTERM or SIGINT"
     )
+    metrics_port: int | None = _setting(
+        None, _port, "port on 127.0.0.1 for /metrics, /healthz and /readyz; 0 takes a free one"
+    )
     log_format: str = _setting("plain", _choice("plain", "json"), "form of the log on stderr")
     log_level: str = _setting(
         "info", _choice("debug", "info", "warning", "error"), "least severity that is logged"

@@ -1,4 +1,5 @@
-"""What operators ask of the stored files: lists and copies under the clients' own names."""
+"""What operators ask of what is kept: lists of clients, files and events, and copies of files under
+the clients' own names."""
 
 import contextlib
 import hashlib
@@ -16,10 +17,11 @@ from protocol.names import check_file_name, check_path
 from server.config import Config
 from server.durability import make_directory, sync_directory
 from server.errors import ConfigurationError, StorageError
-from server.repository import Client, Repository, StoredFile, open_repository
+from server.repository import Client, Event, Repository, StoredFile, open_repository
 from server.storage import object_path
 
 _COPY_BYTES = 2**20
+MICROSECONDS = 1_000_000
 
 Printer = Callable[[str], None]
 
@@ -256,6 +258,66 @@ def _files(repository: Repository, client: str | None) -> Iterator[tuple[Client,
                 yield owner, file
     if client is not None and not found:
         raise unknown_client(client)
+
+
+def list_events(
+    repository: Repository,
+    show: Printer,
+    *,
+    client: str | None,
+    since: int,
+    as_json: bool,
+) -> None:
+    """Prints the audit trail from `since` (seconds since 1970 UTC), or what of it is about the
+    client of this name, which may have been removed."""
+    for event in repository.events(since * MICROSECONDS, client):
+        if as_json:
+            show(_event_as_json(event))
+        else:
+            for line in _event_as_text(event):
+                show(line)
+
+
+def _event_as_text(event: Event) -> Iterator[str]:
+    """A line, or one for each of several files."""
+    parts = (
+        format_time(event.at // MICROSECONDS),
+        event.action.value,
+        event.outcome,
+        event.client or (event.client_id.hex() if event.client_id else "-"),
+        event.address or f"operator {event.operator}",
+    )
+    several = f" in {len(event.subjects)} files" if len(event.subjects) > 1 else ""
+    size = "" if event.size is None else f"{event.size} bytes{several}"
+    target = "" if event.target is None else f" -> {event.target}"
+    for subject in event.subjects or ("",):
+        shown = [*parts, f"{subject}{target}", size]
+        yield "  ".join(_escaped(part) for part in shown if part)
+
+
+def _event_as_json(event: Event) -> str:
+    return json.dumps(
+        {
+            "at": event.at / MICROSECONDS,
+            "action": event.action,
+            "outcome": event.outcome,
+            "client": event.client,
+            "client_id": event.client_id and event.client_id.hex(),
+            "address": event.address or None,
+            "operator": event.operator or None,
+            "subjects": event.subjects,
+            "target": event.target,
+            "size": event.size,
+        }
+    )
+
+
+def _escaped(text: str) -> str:
+    """The text with everything escaped that could steer a terminal: a name that was refused may
+    hold anything."""
+    return "".join(
+        character if character.isprintable() else ascii(character)[1:-1] for character in text
+    )
 
 
 def format_time(seconds: int) -> str:

@@ -2,6 +2,7 @@
 
 import errno
 import logging
+import math
 import resource
 import socket
 import socketserver
@@ -23,6 +24,7 @@ _log = logging.getLogger(__name__)
 _DESCRIPTORS_PER_CONNECTION = 3
 _DESCRIPTORS_KEPT = 128
 _DRAIN_POLL_SECONDS = 0.05
+_ACCEPTING_SECONDS = 10.0
 
 
 @dataclass(slots=True)
@@ -48,14 +50,18 @@ class Listener(socketserver.ThreadingTCPServer):
         self.config = config
         self.doors = doors
         self.draining = False
+        self.refused: Counter[str] = Counter()
+        """How many connections were refused, by the limit that they were beyond."""
+        self._accepted_at = -math.inf
         self._registry_lock = threading.Lock()
         self._places: dict[socket.socket, _Place] = {}
         self._per_address: Counter[str] = Counter()
-        self._max_connections = min(config.max_connections, _affordable_connections())
-        if self._max_connections < config.max_connections:
+        self.max_connections = min(config.max_connections, _affordable_connections())
+        """Connections at once, which may be fewer than the settings allow."""
+        if self.max_connections < config.max_connections:
             _log.warning(
                 "only %d connections at once: raise the limit of open files (ulimit -n) for %d",
-                self._max_connections,
+                self.max_connections,
                 config.max_connections,
             )
         try:
@@ -74,16 +80,27 @@ class Listener(socketserver.ThreadingTCPServer):
         """The port that is listened on."""
         return int(self.socket.getsockname()[1])
 
+    @property
+    def connections(self) -> int:
+        """Connections that are open."""
+        return len(self._places)
+
+    @property
+    def accepting(self) -> bool:
+        """Whether the accepting loop has come round lately."""
+        return time.monotonic() < self._accepted_at + _ACCEPTING_SECONDS
+
     def verify_request(self, request: Any, client_address: Any) -> bool:  # noqa: ANN401 - as in the base
         """Admits the connection if the limits allow one more."""
         limit = self.config.max_connections_per_address
         with self._registry_lock:
-            full = len(self._places) >= self._max_connections
+            full = len(self._places) >= self.max_connections
             crowded = self._per_address[client_address[0]] >= limit
             if not full and not crowded:
                 self._places[request] = _Place(client_address[0], request)
                 self._per_address[client_address[0]] += 1
                 return True
+            self.refused["all" if full else "address"] += 1
         _log.warning(
             "connection from %s refused: %s", client_address[0],
             "too many connections" if full else "too many from this address",
@@ -110,6 +127,7 @@ class Listener(socketserver.ThreadingTCPServer):
 
     def service_actions(self) -> None:
         """Called by the accepting loop about twice a second."""
+        self._accepted_at = time.monotonic()
         try:
             self.doors.services3.key_table.expire()
             self.doors.services4.bans.expire()

@@ -7,7 +7,10 @@ from pythonjsonlogger.json import JsonFormatter
 
 _PLAIN = "%(asctime)s %(levelname)s %(message)s"
 _FIELDS = frozenset(
-    ("address", "client", "request", "generation", "outcome", "bytes", "seconds", "cause")
+    (
+        *("action", "address", "client", "request", "generation", "outcome", "bytes", "seconds"),
+        *("cause", "operator", "subjects", "target"),
+    )
 )
 _SYNTAX = frozenset(" ='\"")
 
@@ -31,6 +34,7 @@ def _quoted(value: object) -> str:
 def set_up(log_format: str, level: str) -> None:
     """Sends the server's log to standard error, as `plain` or `json`, from `level` upwards."""
     handler = logging.StreamHandler(sys.stderr)
+    handler.setLevel(level.upper())  # what is counted need not be shown
     if log_format == "json":
         formatter: logging.Formatter = JsonFormatter(
             "%(levelname)s %(name)s %(message)s",

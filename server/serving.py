@@ -17,6 +17,7 @@ from server.errors import ConfigurationError, ServerError
 from server.keys import KeyFile
 from server.keytable import KeyTable
 from server.listener import Listener
+from server.monitoring import monitored
 from server.rates import Rates
 from server.receiptkey import ReceiptKey
 from server.receiving import Receiver, Recovery
@@ -142,12 +143,14 @@ def serve(config: Config, announce: Callable[[str], None]) -> int:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, on_signal)
     signal.signal(signal.SIGHUP, lambda number, _frame: reloads.append(number))
-    with listening(config) as listener:
+    with listening(config) as listener, monitored(config, listener) as metrics_port:
         accepting = threading.Thread(target=listener.serve_forever, name="accept", daemon=True)
         accepting.start()
         host = f"[{config.host}]" if ":" in config.host else config.host
         announce(f"certificate {listener.doors.certificate}")
         announce(f"listening on {host} port {listener.port}, files in {config.data}")
+        if metrics_port is not None:
+            announce(f"metrics on http://127.0.0.1:{metrics_port}/metrics")
         swept_at = time.monotonic()
         # The kernel may give the signal to another thread, which wakes nobody here.
         while not signals and accepting.is_alive():

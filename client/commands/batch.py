@@ -43,7 +43,7 @@ def run(context: Context) -> None:
         for file in plan.files
         if (checked := _checked(context, file.shown, file.path, file.origin)) is not None
     ]
-    check_distinct(found)
+    check_distinct(found, "names are without directories here: leave one of them out")
     with context.open(str(plan.server)) as remote:
         _introduce(context, remote, plan.name.text if plan.name else None)
         Sending(context, found, Policy.ALWAYS).run(remote)

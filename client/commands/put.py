@@ -26,8 +26,9 @@ command is given again.
 
 Symbolic links inside directories are not followed and not sent, nor are devices, pipes and
 sockets: they are reported as skipped, which is no failure. A link that is given as PATH is
-followed. What cannot be found, directories that cannot be read, and names that the server cannot
-store are reported before anything is sent; all the rest is sent, and the exit status is 1.
+followed. Directories without files leave nothing on the server. What cannot be found, a PATH that
+is no file or directory, directories that cannot be read, and names that the server cannot store are
+reported before anything is sent; all the rest is sent, and the exit status is 1.
 
   eft-client put report.txt photos/ --to 2026/november
   eft-client put . --exclude '*.tmp' --exclude .git/ --dry-run
@@ -78,6 +79,8 @@ def run(context: Context) -> None:
         return
     found, skipped = _found(context)
     _report_skipped(context, skipped)
+    if not found and not skipped:
+        context.output.warn("there is no file to send, in all that was named")
     if arguments.dry_run:
         for file in found:
             row = Row(str(file.path), file.name, Outcome.PLANNED, file.size)
@@ -105,7 +108,7 @@ def _found(context: Context) -> tuple[list[Found], list[Skipped]]:
     found = [result for result in results if isinstance(result, Found)]
     if arguments.stored_as is not None:
         found = [_renamed(context, found, len(results))]
-    check_distinct(found)
+    check_distinct(found, "send one of them with another --to")
     return found, [result for result in results if isinstance(result, Skipped)]
 
 

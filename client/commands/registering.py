@@ -7,7 +7,7 @@ from client.commands.asking import ask_secret
 from client.commands.options import Subparsers, add_token_file, command
 from client.commands.output import table
 from client.commands.running import Context
-from client.errors import BadInput
+from client.errors import AccessDenied, BadInput, TooManyAttempts
 from client.state import read_text
 
 _REGISTER = """\
@@ -41,9 +41,24 @@ def run_register(context: Context) -> None:
         raise BadInput("NAME", str(error), "choose another one") from error
     token = token_of(context.arguments)
     with context.open() as remote:
-        client_id = remote.register(name, token)
+        try:
+            client_id = remote.register(name, token)
+        except TooManyAttempts:
+            raise
+        except AccessDenied as error:
+            raise AccessDenied(_refused(token)) from error
     context.output.object({"name": name, "client_id": client_id.hex()})
     context.output.note(f"registered as {name!r}, id {client_id.hex()}")
+
+
+def _refused(token: str) -> str:
+    # The server does not tell which it is, so that nobody can try tokens out.
+    if not token:
+        return "the server did not register this client: it wants a token, or registers nobody"
+    return (
+        "the server did not register this client: the token is wrong, used up, expired or for"
+        " another name, or registration is closed; ask its operator for a token"
+    )
 
 
 def run_whoami(context: Context) -> None:

@@ -1,6 +1,7 @@
 """A command from its arguments to its exit status."""
 
 import argparse
+import io
 import itertools
 import sys
 from collections.abc import Callable, Sequence
@@ -53,6 +54,8 @@ class Context:
 
 def run(argv: Sequence[str], connect: Connect | None = None) -> int:
     """Runs the command line (without the program's name); the exit status."""
+    if isinstance(sys.stdout, io.TextIOWrapper):  # a name need not be in the terminal's alphabet
+        sys.stdout.reconfigure(errors="backslashreplace")
     if _wants_protocol_3(argv):
         from client.commands.protocol3 import run_protocol_3
 
@@ -77,7 +80,8 @@ def _run(context: Context) -> ExitStatus:
         status, error = failure.status, str(failure)
     except KeyboardInterrupt:
         status, error = ExitStatus.INTERRUPTED, "interrupted"
-        output.warn("interrupted; files that were not acknowledged are to be sent again")
+        unsent = output.counts[Outcome.UNSENT]
+        output.warn("interrupted" + "; the same command goes on where it stopped" * bool(unsent))
     try:
         if status is not ExitStatus.NOT_WRITTEN:
             output.summary(status, error)
@@ -95,7 +99,8 @@ def _status_of_files(output: Output) -> ExitStatus:
 def _tell_failure(output: Output, failure: ClientError) -> None:
     if isinstance(failure.__cause__, BrokenPipeError) and not output.json_lines:
         return  # as with `ls | head`: the reader has seen enough, and knows
-    if isinstance(failure, ServerChanged):
+    # Where an authority vouched, it is most often an option that is missing, and no alarm.
+    if isinstance(failure, ServerChanged) and failure.known != failure.BY_AUTHORITY:
         output.loud(_CHANGED.format(known=failure.known, presented=failure.presented))
     output.fatal(failure)
 

@@ -25,7 +25,7 @@ class _Stopped(Exception):
     """The command is over while this thread still sends."""
 
 
-def check_distinct(found: Sequence[Found]) -> None:
+def check_distinct(found: Sequence[Found], remedy: str) -> None:
     """Raises `BadInput` when two files would get one name: the second would replace the first."""
     first: dict[str, Found] = {}
     for file in found:
@@ -34,7 +34,7 @@ def check_distinct(found: Sequence[Found]) -> None:
             raise BadInput(
                 repr(str(file.path)),
                 f"would have the name {file.name!r}, as would {str(earlier.path)!r}",
-                "send one of them with another --to",
+                remedy,
             )
 
 

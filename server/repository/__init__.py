@@ -1,4 +1,4 @@
-"""Persistence of clients, files and uploads: one interface, on SQLite or MySQL/MariaDB."""
+"""Persistence of clients, files, uploads and the audit trail: one interface, on SQLite or MySQL."""
 
 from server.repository.errors import (
     NameTaken,
@@ -11,7 +11,10 @@ from server.repository.errors import (
 from server.repository.interface import Repository
 from server.repository.location import open_repository
 from server.repository.records import (
+    DONE,
+    Action,
     Client,
+    Event,
     Publication,
     Published,
     Renamed,
@@ -24,7 +27,10 @@ from server.repository.records import (
 )
 
 __all__ = [
+    "DONE",
+    "Action",
     "Client",
+    "Event",
     "NameTaken",
     "Publication",
     "Published",

@@ -4,6 +4,7 @@ from collections.abc import Iterator, Sequence
 
 from server.repository.publishing import Batch, supersede
 from server.repository.records import (
+    Event,
     Publication,
     Published,
     Renamed,
@@ -35,12 +36,16 @@ class FileStatements(SqlDatabase):
     """The part of a repository that keeps files."""
 
     def publish(
-        self, publications: Sequence[Publication], sign: Sign | None = None
+        self,
+        publications: Sequence[Publication],
+        sign: Sign | None = None,
+        event: Event | None = None,
     ) -> list[Published]:
-        return self._write(Batch(publications, self.dialect, sign)) if publications else []
+        batch = Batch(publications, self.dialect, sign, event)
+        return self._write(batch) if publications else []
 
-    def publish_file(self, file: StoredFile) -> bytes | None:
-        (published,) = self.publish([Publication(file)])
+    def publish_file(self, file: StoredFile, event: Event | None = None) -> bytes | None:
+        (published,) = self.publish([Publication(file)], event=event)
         return published.superseded
 
     def find_file(self, client_id: bytes, name: str) -> StoredFile | None:

@@ -2,9 +2,11 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 
 from server.repository.records import (
     Client,
+    Event,
     Publication,
     Published,
     Renamed,
@@ -17,10 +19,10 @@ from server.repository.records import (
 
 
 class Repository(ABC):
-    """Clients, tokens, files and uploads. Every method is one transaction unless it says otherwise,
-    durable when it returns, and may be called from any thread; each raises `RepositoryError` when
-    the database cannot answer. A commit whose outcome is unknown is repeated by the method itself,
-    which then tells what the first attempt would have told."""
+    """Clients, tokens, files, uploads and the audit trail. Every method is one transaction unless
+    it says otherwise, durable when it returns, and may be called from any thread; each raises
+    `RepositoryError` when the database cannot answer. A commit whose outcome is unknown is repeated
+    by the method itself, which then tells what the first attempt would have told."""
 
     # Clients
 
@@ -121,9 +123,16 @@ class Repository(ABC):
 
     @abstractmethod
     def publish(
-        self, publications: Sequence[Publication], sign: Sign | None = None
+        self,
+        publications: Sequence[Publication],
+        sign: Sign | None = None,
+        event: Event | None = None,
     ) -> list[Published]:
         """Makes files visible under their names, in the order given, all in one transaction.
+
+        The `event` tells who publishes them and from where. It goes to the audit trail in that
+        transaction with the names and the size of what was published, and once more with those
+        that a policy refused, if there are any.
 
         A replaced object is remembered as superseded and an upload becomes complete, with the
         receipt that `sign` makes for it, in that transaction; one that its policy refuses changes
@@ -132,7 +141,7 @@ class Repository(ABC):
         batch is published."""
 
     @abstractmethod
-    def publish_file(self, file: StoredFile) -> bytes | None:
+    def publish_file(self, file: StoredFile, event: Event | None = None) -> bytes | None:
         """Publishes one file of protocol 3 in place of any other, as `publish` does.
 
         Returns the object that is to be removed, or None."""
@@ -174,6 +183,29 @@ class Repository(ABC):
     def forget_superseded(self, object_id: bytes) -> None:
         """Ends the memory of a superseded object once its bytes are gone; unknown ids are
         ignored."""
+
+    # The audit trail
+
+    @abstractmethod
+    def record(self, events: Sequence[Event]) -> None:
+        """Appends to the audit trail; an event that is there already is not appended again."""
+
+    @abstractmethod
+    def events(self, since: int = 0, client: str | None = None) -> Iterator[Event]:
+        """The audit trail from `since` (microseconds since 1970 UTC), or what of it is about the
+        client of this name, by time, read in batches like `clients`."""
+
+    @abstractmethod
+    def forget_events(self, before: int) -> int:
+        """Removes what is older, in several transactions; how many events."""
+
+    # The whole
+
+    @abstractmethod
+    def copy_to(self, path: Path) -> bool:
+        """Copies the database as it is at one moment into an SQLite file, which must not exist, for
+        its owner only and durably; False, and no file, where it is of another kind and has tools
+        of its own for that."""
 
     @abstractmethod
     def close(self) -> None:

@@ -134,6 +134,26 @@ MIGRATIONS = (
             ) {table}""",
         ),
     ),
+    Migration(
+        version=3,
+        statements=(
+            # In the order of time, so that what is appended lies at the end.
+            """CREATE TABLE IF NOT EXISTS audit (
+                at BIGINT NOT NULL,
+                id {id} NOT NULL,
+                action {word} NOT NULL,
+                outcome {word} NOT NULL,
+                client_id {id},
+                client_name {name},
+                address {word} NOT NULL,
+                operator {word} NOT NULL,
+                subjects {names},
+                target {file_name},
+                size BIGINT,
+                PRIMARY KEY (at, id)
+            ) {table}""",
+        ),
+    ),
 )
 
 NEWEST_VERSION = MIGRATIONS[-1].version

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import mysql.connector
 
@@ -27,12 +28,16 @@ _DIALECT = Dialect(
         "file_name": "VARBINARY(1024)",
         "key": "BLOB",
         "path": "VARCHAR(255)",
+        "word": "VARCHAR(255)",
+        "names": "MEDIUMBLOB",
         "table": "ENGINE = InnoDB DEFAULT CHARSET = utf8mb4 COLLATE = utf8mb4_bin",
     },
     # Rows are locked in the order of the index that finds them, and that of names would do, too.
     lock_clients=(
         "SELECT id FROM clients FORCE INDEX (PRIMARY) WHERE id IN (?, ...) ORDER BY id FOR UPDATE"
     ),
+    # Not INSERT IGNORE, which also lets pass what is wrong with a row.
+    skip_present="ON DUPLICATE KEY UPDATE id = id",
     table_exists=(
         "SELECT COUNT(*) FROM information_schema.tables "
         "WHERE table_schema = DATABASE() AND table_name = ?"
@@ -138,6 +143,9 @@ class MySQLRepository(SqlRepository):
             _log.warning("%s; trying again", told)
             time.sleep(pause)
             repetition += 1
+
+    def copy_to(self, path: Path) -> bool:  # noqa: ARG002 - mysqldump does it
+        return False
 
     def close(self) -> None:
         self._pool.close()

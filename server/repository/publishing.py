@@ -4,11 +4,12 @@ A batch takes the turn of each of its clients first, so nothing that was read ch
 commit, and it costs as many statements for 256 files as for one.
 """
 
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from dataclasses import dataclass, field, replace
 
 from protocol.messages4 import Policy
-from server.repository.records import Publication, Published, Sign, StoredFile
+from server.repository.records import Event, Publication, Published, Sign, StoredFile
+from server.repository.trail import append
 from server.repository.transactions import (
     Dialect,
     Parameter,
@@ -22,6 +23,9 @@ from server.repository.transactions import (
 
 # Stands for the receipt of what this batch completes, until all of that is known.
 _UNSIGNED = b""
+
+REFUSED = "FileExists"
+"""The outcome in the audit trail of what a policy forbids."""
 
 # (client id, bytes of the file's name), or (client id, upload id)
 Key = tuple[bytes, bytes]
@@ -53,11 +57,16 @@ class Batch:
     the upload's own row tells whether the commit succeeded."""
 
     def __init__(
-        self, publications: Sequence[Publication], dialect: Dialect, sign: Sign | None
+        self,
+        publications: Sequence[Publication],
+        dialect: Dialect,
+        sign: Sign | None,
+        event: Event | None,
     ) -> None:
         self._publications = tuple(publications)
         self._dialect = dialect
         self._sign = sign
+        self._event = event
         self._seen: dict[bytes, bytes | None] = {}
 
     def __call__(self, transaction: Transaction) -> list[Published]:
@@ -67,6 +76,7 @@ class Batch:
         if plan.completed:
             results = self._with_receipts(plan, results)
         plan.write(transaction)
+        append(transaction, self._dialect, _events(self._event, self._publications, results, plan.sees))
         self._seen |= plan.sees
         return results
 
@@ -275,6 +285,36 @@ class _Plan:
             "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
             [_upload_row(*each, self.receipts[key]) for key, each in self.completed.items()],
         )
+
+
+def _events(
+    event: Event | None,
+    publications: Sequence[Publication],
+    results: Sequence[Published],
+    shown: Container[bytes],
+) -> list[Event]:
+    """What the audit trail is told: one row for all files, since a row for each would cost a small
+    file as much as its name does. `shown` are the objects that became visible now: the others were
+    told of when they did."""
+    if event is None:
+        return []
+    stored, refused = [], []
+    for each, result in zip(publications, results, strict=True):
+        if result.refused:
+            refused.append(each.file)
+        elif each.file.object_id in shown:
+            stored.append(each.file)
+    events = [_told(event, stored)] if stored else []
+    if refused:
+        # Another id, and the same one whenever the transaction is repeated.
+        other = bytes((*event.id[:-1], event.id[-1] ^ 1))
+        events.append(_told(replace(event, outcome=REFUSED, id=other), refused))
+    return events
+
+
+def _told(event: Event, files: Sequence[StoredFile]) -> Event:
+    names = tuple(file.name for file in files)
+    return replace(event, subjects=names, size=sum(file.size for file in files))
 
 
 def supersede(transaction: Transaction, objects: Sequence[tuple[bytes, bytes]]) -> None:

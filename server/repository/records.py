@@ -4,9 +4,11 @@ Ids are 16 bytes, sizes are in bytes, names are text that stands for its UTF-8 (
 `surrogateescape`), times are whole seconds since 1970 UTC unless said otherwise.
 """
 
+import os
+import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from enum import Enum, auto
+from dataclasses import dataclass, field
+from enum import Enum, StrEnum, auto
 
 from protocol.messages4 import Policy
 
@@ -78,6 +80,51 @@ class Upload:
     policy: Policy
     begun_at: int
     receipt: bytes | None = None
+
+
+class Action(StrEnum):
+    """What the audit trail tells of."""
+
+    REGISTER = "register"
+    CONNECT = "connect"
+    UPLOAD = "upload"
+    DOWNLOAD = "download"
+    REMOVE = "remove"
+    RENAME = "rename"
+    TOKEN_CREATED = "token created"  # noqa: S105 - no password
+    TOKEN_REVOKED = "token revoked"  # noqa: S105
+    CLIENT_DISABLED = "client disabled"
+    CLIENT_ENABLED = "client enabled"
+    CLIENT_REMOVED = "client removed"
+    TRAIL_SHORTENED = "trail shortened"
+
+
+DONE = "ok"
+"""The outcome of what succeeded; of anything else it is the name of the error."""
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """An entry of the audit trail: what was tried, what came of it, by whom, from where.
+
+    `client` is the name as it was then, None where nobody has proved to be a client; `operator` is
+    the account of who gave a command on the server's machine, where `address` is empty. `subjects`
+    are the names of the files, the old one in a renaming to `target`, or the beginning of a token's
+    digest, none of which has a line end in it; `size` is in bytes, of all files together. `at` is
+    in microseconds since 1970 UTC; `id`, 16 random bytes, makes an event that is recorded twice
+    one entry."""
+
+    action: Action
+    outcome: str = DONE
+    client_id: bytes | None = None
+    client: str | None = None
+    address: str = ""
+    operator: str = ""
+    subjects: tuple[str, ...] = ()
+    target: str | None = None
+    size: int | None = None
+    at: int = field(default_factory=lambda: time.time_ns() // 1000)
+    id: bytes = field(default_factory=lambda: os.urandom(16))
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from server.durability import make_directory, sync_directory
+from server.durability import make_directory, sync_directory, sync_file
 from server.repository.errors import RepositoryError, RepositoryUnavailable
 from server.repository.migrations import migrate
 from server.repository.statements import SqlRepository
@@ -30,10 +30,13 @@ _DIALECT = Dialect(
         "file_name": "BLOB",
         "key": "BLOB",
         "path": "TEXT",
+        "word": "TEXT",
+        "names": "BLOB",
         "table": "WITHOUT ROWID",
     },
     # BEGIN IMMEDIATE has locked everything.
     lock_clients="SELECT id FROM clients WHERE id IN (?, ...)",
+    skip_present="ON CONFLICT DO NOTHING",
     table_exists="SELECT COUNT(*) FROM sqlite_master WHERE type = 'table' AND name = ?",
     column_exists="SELECT COUNT(*) FROM pragma_table_info(?) WHERE name = ?",
 )
@@ -117,6 +120,17 @@ class SqliteRepository(SqlRepository):
         kind = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & 0xFF
         category = RepositoryUnavailable if kind in _UNAVAILABLE else RepositoryError
         return category(f"database {self._path}: {error}")
+
+    def copy_to(self, path: Path) -> bool:
+        try:
+            _make_private(path)
+            with self._lock, contextlib.closing(sqlite3.connect(path)) as copy:
+                # All pages in one step: in several it begins anew whenever somebody writes.
+                self._connection.backup(copy)
+            sync_file(path)
+        except (OSError, sqlite3.Error) as error:
+            raise RepositoryError(f"database {self._path}, copied to {path}: {error}") from error
+        return True
 
     def close(self) -> None:
         with self._lock:

@@ -2,8 +2,9 @@
 
 from server.repository.clients import ClientStatements
 from server.repository.files import FileStatements
+from server.repository.trail import TrailStatements
 from server.repository.uploads import UploadStatements
 
 
-class SqlRepository(ClientStatements, FileStatements, UploadStatements):
+class SqlRepository(ClientStatements, FileStatements, UploadStatements, TrailStatements):
     """A repository on any database that runs these statements."""

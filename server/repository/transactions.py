@@ -52,11 +52,13 @@ Work = Callable[[Transaction], T]
 class Dialect:
     """Where the two databases differ inside a statement. `types` fills the migrations' braces;
     `lock_clients` selects the rows of some clients, in the order of their ids, so that no other
-    transaction locks them before the commit; `table_exists` counts the tables of this database that
-    have a given name, `column_exists` the columns of a given table that have a given name."""
+    transaction locks them before the commit; `skip_present`, behind an INSERT, passes over rows
+    whose key is there; `table_exists` counts the tables of this database that have a given name,
+    `column_exists` the columns of a given table that have a given name."""
 
     types: dict[str, str]
     lock_clients: str
+    skip_present: str
     table_exists: str
     column_exists: str
 

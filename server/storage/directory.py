@@ -20,7 +20,7 @@ import threading
 from collections.abc import Container, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, Self
 
 from server.durability import make_directory, sync_directory, sync_file, sync_file_system
 from server.errors import ConfigurationError, StorageError
@@ -166,17 +166,34 @@ def object_path(root: Path, client_id: bytes, object_id: bytes) -> Path:
 class DirectoryStorage:
     """Objects under one data directory, which one server process holds at a time."""
 
+    @classmethod
+    def looking_at(cls, root: Path) -> Self:
+        """A directory of objects whose caller has seen to it that nobody else changes it."""
+        storage = cls.__new__(cls)
+        storage._name(root)
+        return storage
+
+    @classmethod
+    def watching(cls, root: Path) -> tuple[Self, bool]:
+        """The directory to be looked at and not to be changed, and whether a server uses it; when
+        none does, none can begin to until `close`. Raises `ConfigurationError`."""
+        storage = cls.looking_at(root)
+        try:
+            storage._lock = os.open(root / "lock", os.O_RDWR)
+        except OSError as error:
+            raise ConfigurationError(f"data directory {root}: {error.strerror}") from error
+        try:
+            fcntl.flock(storage._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return storage, True
+        return storage, False
+
     def __init__(self, root: Path) -> None:
         """Makes the directory (0700) if needed.
 
         Raises `ConfigurationError` when it cannot be used or another server uses it.
         """
-        self._root = root
-        self._staging = root / "staging"
-        self._orphans = root / "orphans"
-        self._durable_directories: set[bytes] = set()
-        self._sync_turn = threading.Lock()
-        self._doubtful = False
+        self._name(root)
         try:
             make_directory(root)
             # An earlier start may have made it and been killed before it was durable; where we may
@@ -198,6 +215,14 @@ class DirectoryStorage:
         except OSError as error:
             os.close(self._lock)
             raise ConfigurationError(f"data directory {root}: {error.strerror}") from error
+
+    def _name(self, root: Path) -> None:
+        self._root = root
+        self._staging = root / "staging"
+        self._orphans = root / "orphans"
+        self._durable_directories: set[bytes] = set()
+        self._sync_turn = threading.Lock()
+        self._doubtful = False
 
     def close(self) -> None:
         """Lets another server have the directory."""
@@ -294,6 +319,23 @@ class DirectoryStorage:
             except FileNotFoundError:
                 return None
 
+    def content(
+        self, client_id: bytes, object_id: bytes, buffer: memoryview
+    ) -> Iterator[memoryview]:
+        """An object's bytes, read into `buffer` piece by piece; raises `StorageError`."""
+        with self.open(client_id, object_id) as stream, _storage_errors("cannot read an object"):
+            while read := stream.readinto(buffer):  # type: ignore[attr-defined] # it is a FileIO
+                yield buffer[:read]
+
+    def changed_at(self, client_id: bytes, object_id: bytes) -> float | None:
+        """When an object was last written or renamed, in seconds since 1970; None when it is not
+        there. Raises `StorageError`."""
+        with _storage_errors("cannot look at an object"):
+            try:
+                return self.path(client_id, object_id).stat().st_ctime
+            except FileNotFoundError:
+                return None
+
     def remove(self, client_id: bytes, object_id: bytes) -> None:
         """Removes an object; one that is gone already is no error. Raises `StorageError`."""
         with _storage_errors("cannot remove an object"):
@@ -309,6 +351,19 @@ class DirectoryStorage:
                     swept += 1
         return swept
 
+    def staged_ids(self) -> Iterator[bytes]:
+        """Ids of the objects that are staged."""
+        return _ids(self._staging)
+
+    def staged_bytes(self) -> int:
+        """Bytes that staged files hold together. Raises `StorageError`."""
+        total = 0
+        with _storage_errors("cannot look at the staging directory"):
+            for path in self._staging.iterdir():
+                with contextlib.suppress(FileNotFoundError):
+                    total += path.stat().st_size
+        return total
+
     def client_ids(self) -> Iterator[bytes]:
         """Ids of all clients that have a directory."""
         return _ids(self._root)
@@ -322,9 +377,13 @@ class DirectoryStorage:
         """Moves an object that the database does not know to orphans. Raises `StorageError`."""
         self._move(self._root / client_id.hex(), self._orphans / client_id.hex(), object_id)
 
+    def is_aside(self, client_id: bytes, object_id: bytes) -> bool:
+        """Whether an object lies in orphans."""
+        return (self._orphans / client_id.hex() / object_id.hex()).exists()
+
     def bring_back(self, client_id: bytes, object_id: bytes) -> bool:
         """Moves an object back from orphans; False when it is not there."""
-        if not (self._orphans / client_id.hex() / object_id.hex()).exists():
+        if not self.is_aside(client_id, object_id):
             return False
         self._move(self._orphans / client_id.hex(), self._root / client_id.hex(), object_id)
         return True

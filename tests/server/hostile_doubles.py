@@ -11,6 +11,7 @@ import pytest
 
 from server.repository import (
     Client,
+    Event,
     Publication,
     Published,
     Renamed,
@@ -97,12 +98,15 @@ class FailingRepository(Repository):
     # Files
 
     def publish(
-        self, publications: Sequence[Publication], sign: Sign | None = None
+        self,
+        publications: Sequence[Publication],
+        sign: Sign | None = None,
+        event: Event | None = None,
     ) -> list[Published]:
-        return self._passable().publish(publications, sign)
+        return self._passable().publish(publications, sign, event)
 
-    def publish_file(self, file: StoredFile) -> bytes | None:
-        return self._passable().publish_file(file)
+    def publish_file(self, file: StoredFile, event: Event | None = None) -> bytes | None:
+        return self._passable().publish_file(file, event)
 
     def find_file(self, client_id: bytes, name: str) -> StoredFile | None:
         return self._passable().find_file(client_id, name)
@@ -127,6 +131,18 @@ class FailingRepository(Repository):
 
     def forget_superseded(self, object_id: bytes) -> None:
         self._passable().forget_superseded(object_id)
+
+    def record(self, events: Sequence[Event]) -> None:
+        self._passable().record(events)
+
+    def events(self, since: int = 0, client: str | None = None) -> Iterator[Event]:
+        return self._passable().events(since, client)
+
+    def forget_events(self, before: int) -> int:
+        return self._passable().forget_events(before)
+
+    def copy_to(self, path: Path) -> bool:
+        return self._passable().copy_to(path)
 
     def close(self) -> None:
         self._real.close()

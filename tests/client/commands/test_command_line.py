@@ -1,5 +1,6 @@
 """The command line as a whole: parsing, which server, which run, output."""
 
+import io
 import json
 import re
 import subprocess
@@ -160,6 +161,26 @@ def test_a_changed_server_is_a_hard_stop(
     assert "known:     old\npresented: new\nFatal: not the one\n" in shown
 
 
+def test_a_missing_authority_is_a_hard_stop_without_an_alarm(
+    server: FakeServer, capsys: pytest.CaptureFixture[str]
+) -> None:
+    server.refusals["whoami"] = server.refusals[""] = ServerChanged("give it again", "CA", "new")
+    assert server.run("whoami") == ExitStatus.NOT_TRUSTED
+
+    assert capsys.readouterr().err == "Fatal: give it again\n"
+
+
+@pytest.mark.parametrize("command", [["ls"], ["ls", "-l"], ["stat", "ünï-日"]])
+def test_a_name_that_the_terminal_has_no_letters_for_is_escaped(
+    server: FakeServer, monkeypatch: pytest.MonkeyPatch, command: list[str]
+) -> None:
+    server.add("ünï-日", b"")
+    written = io.BytesIO()
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(written, "latin-1"))
+    assert server.run(*command) == 0
+    assert "ünï-\\u65e5".encode("latin-1") in written.getvalue()
+
+
 @pytest.mark.parametrize("json_lines", [True, False])
 def test_output_that_nobody_takes(
     server: FakeServer,
@@ -261,6 +282,19 @@ def test_the_batch_run(server: FakeServer, capsys: pytest.CaptureFixture[str]) -
     assert server.options[0]["directory"] == Path()
     assert "register alice" not in server.calls
     assert capsys.readouterr() == ("", "")
+
+
+def test_the_batch_run_refuses_two_files_of_one_name(
+    info: Path, server: FakeServer, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (info / "d").mkdir()
+    (info / "d" / "a.txt").write_text("another")
+    with (info / "transfer.info").open("a") as file:
+        file.write("d/a.txt\n")
+    assert run([], server.connect) == ExitStatus.BAD_INPUT
+
+    assert "names are without directories here" in capsys.readouterr().err
+    assert server.contents == {}
 
 
 @pytest.mark.usefixtures("info")

@@ -53,6 +53,18 @@ def test_content_and_time_arrive(server: FakeServer, photos: Path) -> None:
 
 
 @pytest.mark.usefixtures("photos")
+@pytest.mark.parametrize("arguments", [["empty"], ["photos", "--exclude", "*"]])
+def test_it_is_told_that_there_is_nothing_to_send(
+    server: FakeServer, capsys: pytest.CaptureFixture[str], arguments: list[str]
+) -> None:
+    Path("empty").mkdir()
+    assert server.run("put", *arguments) == 0
+
+    assert server.calls == []
+    assert capsys.readouterr().err.startswith("warning: there is no file to send")
+
+
+@pytest.mark.usefixtures("photos")
 def test_json_has_an_object_for_each_file_and_a_summary(
     server: FakeServer, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -69,7 +81,7 @@ def test_json_has_an_object_for_each_file_and_a_summary(
         ("photos/link", "skipped", None),
         ("missing", "failed", None),
         ("photos/a.jpg", "verified", 10),
-        ("photos/raw/b.raw", "verified", 200_000),
+        ("photos/raw/b.raw", "verified", 600_000),
     ]
     summary = objects[-1]
     assert (summary["summary"], summary["status"], summary["files"]) == (True, 1, 4)
@@ -153,7 +165,7 @@ def test_an_interrupt_is_one_line_and_130(
     assert server.run("put", "photos") == ExitStatus.INTERRUPTED
 
     assert capsys.readouterr().err == (
-        "warning: interrupted; files that were not acknowledged are to be sent again\n"
+        "warning: interrupted; the same command goes on where it stopped\n"
     )
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from client.commands import registering, removing
-from client.errors import ExitStatus, QuotaExceeded
+from client.errors import AccessDenied, ExitStatus, QuotaExceeded, TooManyAttempts
 from tests.client.commands.fake import CLIENT_ID, FINGERPRINT, SERVER, FakeServer
 
 
@@ -204,6 +204,31 @@ def test_register_asks_on_a_terminal(stranger: FakeServer, monkeypatch: pytest.M
 def test_register_with_what_cannot_be(stranger: FakeServer, arguments: list[str]) -> None:
     assert stranger.run("register", *arguments) == ExitStatus.BAD_INPUT
     assert stranger.calls == []
+
+
+@pytest.mark.parametrize(
+    ("token", "text"),
+    [("", "it wants a token"), ("wrong", "the token is wrong, used up, expired or for another")],
+)
+def test_a_refused_registration_says_what_may_be_wrong(
+    stranger: FakeServer,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    token: str,
+    text: str,
+) -> None:
+    monkeypatch.setenv("EFT_TOKEN", token)
+    stranger.refusals["bob"] = AccessDenied("no")
+    assert stranger.run("register", "bob") == ExitStatus.REFUSED
+    assert text in capsys.readouterr().err
+
+
+def test_who_is_banned_is_told_how_long(
+    stranger: FakeServer, capsys: pytest.CaptureFixture[str]
+) -> None:
+    stranger.refusals["bob"] = TooManyAttempts("try again in 7 s")
+    assert stranger.run("register", "bob") == ExitStatus.REFUSED
+    assert capsys.readouterr().err == "Fatal: try again in 7 s\n"
 
 
 def test_a_token_is_no_argument(stranger: FakeServer) -> None:

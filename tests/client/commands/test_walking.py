@@ -101,16 +101,21 @@ def test_a_link_that_was_named_is_followed(tree: Path) -> None:
     assert names(walk(["today", "album"])) == ["today", *(f"album/{name}" for name in ALL)]
 
 
-def test_special_files_are_skipped(tree: Path) -> None:
+def test_special_files_in_a_directory_are_skipped(tree: Path) -> None:
     os.mkfifo(tree / "photos" / "pipe")
     with socket.socket(socket.AF_UNIX) as listening:
         listening.bind("photos/socket")
-        results = [
-            result for result in walk(["photos/pipe", "photos"]) if isinstance(result, Skipped)
-        ]
+        results = [result for result in walk(["photos"]) if isinstance(result, Skipped)]
 
-    assert [result.path.name for result in results] == ["pipe", "pipe", "socket"]
+    assert [result.path.name for result in results] == ["pipe", "socket"]
     assert not any(result.failed for result in results)
+
+
+def test_a_special_file_that_was_named_has_failed(tree: Path) -> None:
+    os.mkfifo(tree / "pipe")
+    (result,) = walk(["pipe"])
+
+    assert result == Skipped(Path("pipe"), "not a regular file", failed=True)
 
 
 @pytest.mark.usefixtures("tree")
@@ -120,6 +125,7 @@ def test_special_files_are_skipped(tree: Path) -> None:
         ("missing", "No such file or directory"),
         ("notes.txt/", "Not a directory"),
         ("nul\0", "embedded null byte"),
+        ("", "an empty path"),
     ],
 )
 def test_what_cannot_be_had_has_failed(argument: str, reason: str) -> None:

@@ -20,7 +20,7 @@ from mysql.connector.errors import (
     ReadTimeoutError,
 )
 
-from server.repository import NameTaken, RepositoryError, RepositoryUnavailable
+from server.repository import Action, Event, NameTaken, RepositoryError, RepositoryUnavailable
 from server.repository.mysql import MySQLRepository, Patience
 from server.repository.mysql_connections import Address
 from tests.server.repository.played_driver import Driver
@@ -119,6 +119,33 @@ def test_a_batch_takes_one_commit_and_as_many_statements_for_256_files_as_for_on
         counts.append(len(driver.executed))
     assert counts[0] == counts[1]
     assert driver.connections[0].commit.call_count == 3
+
+
+def test_the_event_of_a_batch_is_one_row_in_its_transaction(
+    repository: MySQLRepository, driver: Driver
+) -> None:
+    owner = client()
+    driver.answers[LOCK] = [(owner.id,)]
+    event = Event(Action.UPLOAD, client="Alice", address="192.0.2.7", at=1)
+    repository.publish([publication(content4(owner, str(each))) for each in range(256)], sign, event)
+    (told,) = [given for sql, given in driver.executed if sql.startswith("INSERT INTO audit")]
+    names = "\n".join(map(str, range(256))).encode()
+    assert told[:4] == (1, event.id, "upload", "ok")
+    assert names in told
+    assert driver.connections[0].commit.call_count == 1
+
+
+def test_an_event_whose_commit_was_lost_is_recorded_under_the_same_id(
+    repository: MySQLRepository, driver: Driver
+) -> None:
+    driver.commit_errors.append(LOST)
+    repository.record([Event(Action.CONNECT)])
+    told = [
+        (sql, given[1]) for sql, given in driver.executed if sql.startswith("INSERT INTO audit")
+    ]
+    assert len(told) == 2
+    assert told[0] == told[1]
+    assert told[0][0].endswith("ON DUPLICATE KEY UPDATE id = id")
 
 
 @pytest.mark.parametrize("errno", [1205, 1213, 1317])
