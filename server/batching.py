@@ -6,6 +6,7 @@ from protocol.messages4 import Stored
 from server.attempts import Incoming
 from server.errors import ServerError
 from server.refusals import Failure
+from server.repository import Event
 from server.uploading import Uploads
 
 _BATCH_FILES = 1024
@@ -42,11 +43,12 @@ class SmallFiles:
         self._waiting.append((request_id, file))
         self._bytes += sealed_bytes
 
-    def publish(self) -> list[Answer]:
-        """Makes what waits durable and visible, all of it or nothing, and tells the answers."""
+    def publish(self, event: Event) -> list[Answer]:
+        """Makes what waits durable and visible, all of it or nothing, and tells the answers; the
+        `event` tells the audit trail who does it."""
         waiting, self._waiting, self._bytes = self._waiting, [], 0
         staged = [file for _, file in waiting if isinstance(file, Incoming)]
-        outcomes = iter(self._outcomes(staged))
+        outcomes = iter(self._outcomes(staged, event))
         return [
             Answer(request_id, next(outcomes), file.size)
             if isinstance(file, Incoming)
@@ -54,10 +56,10 @@ class SmallFiles:
             for request_id, file in waiting
         ]
 
-    def _outcomes(self, staged: list[Incoming]) -> list[Stored | ServerError]:
+    def _outcomes(self, staged: list[Incoming], event: Event) -> list[Stored | ServerError]:
         if not staged:
             return []
         try:
-            return self._uploads.publish(staged)
+            return self._uploads.publish(staged, event)
         except ServerError as error:
             return [error] * len(staged)

@@ -16,7 +16,7 @@ from protocol.cksum import Cksum
 from server.config import Config
 from server.errors import ServerError, StorageError
 from server.quota import Quota, Reservation
-from server.repository import Repository, StoredFile
+from server.repository import Event, Repository, StoredFile
 from server.storage import DirectoryStorage
 
 _log = logging.getLogger(__name__)
@@ -54,8 +54,9 @@ class Upload:
         self._cksum.update(plain)
         self._staged.write(plain)
 
-    def publish(self) -> None:
-        """Makes the file durable and visible under its name, in place of an older one.
+    def publish(self, event: Event | None = None) -> None:
+        """Makes the file durable and visible under its name, in place of an older one. The `event`
+        tells the audit trail who does it.
 
         When the database fails, the upload stays and `publish` may be called again. When the disk
         fails, it is discarded, since a second sync proves nothing. Raises `StorageError` or
@@ -72,7 +73,7 @@ class Upload:
         except StorageError:
             self.discard()
             raise
-        self._receiver.commit(self)
+        self._receiver.commit(self, event)
 
     def discard(self) -> None:
         """Gives up the upload and its bytes; harmless when it has ended already."""
@@ -128,7 +129,7 @@ class Receiver:
             self._uploads.add(upload)
         return upload
 
-    def commit(self, upload: Upload) -> None:
+    def commit(self, upload: Upload, event: Event | None = None) -> None:
         """Publishes an upload whose object is durable. Raises `RepositoryError`."""
         superseded = self._repository.publish_file(
             StoredFile(
@@ -138,7 +139,8 @@ class Receiver:
                 size=upload.size,
                 cksum=upload.checksum,
                 received_at=int(self._now()),
-            )
+            ),
+            event,
         )
         self.release(upload)
         if superseded is not None:

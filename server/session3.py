@@ -47,7 +47,8 @@ from server.errors import Refused, ServerError, UndecipherableContent
 from server.keys import KeyFile, new_aes_key, new_client_id, parse_public_key, wrap_for_client
 from server.keytable import Keyed, KeyTable
 from server.receiving import Receiver, Upload
-from server.repository import Client, NameTaken, Repository
+from server.repository import Action, Client, NameTaken, Repository
+from server.trail import Trail
 
 _requests = logging.getLogger("server.requests")
 
@@ -87,6 +88,8 @@ class Session3:
         self._awaiting: Upload | None = None
         self._undecipherable = 0
         self._head: RequestHead | None = None
+        self._trail = Trail(services.repository, address)
+        self._subject: Client | None = None
         self._failure: ServerError | ProtocolError | None = None
         self._began = 0.0
         self._bytes = 0
@@ -217,6 +220,7 @@ class Session3:
         ):
             return
         self._log_request(head)
+        self._tell(head)
         if self._failure is not None:
             response = _refusal(head, self._failure)
         self.ended = self._undecipherable >= _MAX_UNDECIPHERABLE
@@ -253,6 +257,7 @@ class Session3:
         now = int(time.time())
         client = Client(id=new_client_id(), name=name, registered_at=now, last_seen=now)
         self._services.repository.add_client(client)
+        self._subject = client
         return Registered(client.id)
 
     def _accept_key(self, head: RequestHead, name: str, field: bytes) -> Response:
@@ -285,6 +290,7 @@ class Session3:
             raise UnknownIdentity("no client has this id and this name")
         if client.disabled:
             raise UnknownIdentity("the client is disabled")
+        self._subject = client
         return client
 
     def _check_enabled(self, client_id: bytes) -> None:
@@ -361,7 +367,8 @@ class Session3:
         client_id, _ = self._authenticate(head)
         if self._awaiting is None or self._awaiting.name != name:
             raise Refused("no file of this name awaits a verdict")
-        self._awaiting.publish()
+        client = self._services.repository.find_client(client_id)
+        self._awaiting.publish(self._trail.event(Action.UPLOAD, client))
         self._awaiting = None
         return MessageReceived(client_id)
 
@@ -379,6 +386,19 @@ class Session3:
         limit = self._services.config.max_name_bytes
         if len(name.encode("utf-8", "surrogateescape")) > limit:
             raise UnsafeName(f"the name is longer than {limit} bytes")
+
+    def _tell(self, head: RequestHead) -> None:
+        """What the audit trail has to know of a request; of files stored it does already."""
+        match head.request:
+            case Register():
+                action = Action.REGISTER
+            case SendPublicKey() | Reconnect():
+                action = Action.CONNECT
+            case _:
+                return
+        # Whoever fails has given a name, and may have given any.
+        client = self._subject if self._failure is None else None
+        self._trail.tell(self._trail.event(action, client, self._failure))
 
     def _log_request(self, head: RequestHead) -> None:
         extra: dict[str, object] = {

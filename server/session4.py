@@ -15,6 +15,7 @@ import logging
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 
 from protocol.decoder4 import FrameDecoder
 from protocol.errors import ProtocolError, UnsafeName
@@ -34,6 +35,8 @@ from protocol.messages4 import (
     Put,
     Register,
     Registered,
+    Remove,
+    Rename,
     Request4,
     Response4,
     Segment,
@@ -48,16 +51,17 @@ from server.access import Challenge as SentChallenge
 from server.attempts import Incoming
 from server.batching import SmallFiles
 from server.config import Config
-from server.errors import AccessDenied, ServerError, ShuttingDown
+from server.errors import AccessDenied, FileExists, ServerError, ShuttingDown
 from server.openuploads import OpenUploads
 from server.ownfiles import OwnFiles, entry_of
 from server.rates import Rates
 from server.receiptkey import ReceiptKey
 from server.receiving import Receiver
 from server.refusals import Failure, explain
-from server.repository import Client, Repository
+from server.repository import Action, Client, Event, Repository
 from server.segmentmemory import SegmentMemory
 from server.tickets import Tickets
+from server.trail import Trail
 from server.uploading import Uploads
 
 _requests = logging.getLogger("server.requests")
@@ -96,6 +100,7 @@ class Session4:
         self._secret = b""
         self._open_uploads: OpenUploads | None = None
         self._small = SmallFiles(services.uploads)
+        self._trail = Trail(services.repository, address)
         self._began = 0.0
         self.ended = False
         """Whether the connection must be closed once everything yielded has been sent."""
@@ -147,7 +152,9 @@ class Session4:
 
     def deferred(self) -> Iterator[Buffer]:
         """Makes the small files that wait durable together and yields their answers."""
-        for answer in self._small.publish():
+        if not self._small:
+            return
+        for answer in self._small.publish(self._upload_event()):
             if isinstance(answer.result, Stored):
                 self._log("Put", None, answer.size)
                 yield pack_message(answer.result, answer.request_id)
@@ -166,6 +173,7 @@ class Session4:
             for _ in self.deferred():
                 pass  # what was received whole is kept even when its answer reaches nobody
         finally:
+            self._trail.flush()
             if self._open_uploads is not None:
                 self._services.tickets.revoke(self._open_uploads)
                 self._open_uploads.close()
@@ -193,6 +201,7 @@ class Session4:
             return
         size = request.size or 0 if isinstance(request, End) else 0
         self._log(type(request).__name__, None, size)
+        self._tell(request, None)
         yield pack_message(response, request_id)
 
     def _refuse(self, request_id: int, request: Request4, error: Failure) -> Iterator[Buffer]:
@@ -201,7 +210,33 @@ class Session4:
             self._services.bans.record(self._address)
         self.ended = refused.reason.closes
         self._log(type(request).__name__, error, 0)
+        self._tell(request, error)
         yield pack_message(refused, request_id)
+
+    def _tell(self, request: Request4, failure: Failure | None, size: int | None = None) -> None:
+        """What the audit trail has to know of a request; of files stored it does already."""
+        event = partial(self._trail.event, client=self._client, failure=failure, size=size)
+        # A name that no file can have is the log's; the trail has a line for each name.
+        named = not isinstance(failure, UnsafeName)
+        match request:
+            case Register(name=name):
+                self._trail.tell(event(Action.REGISTER, name=name if named else None))
+            case Prove():
+                self._trail.tell(event(Action.CONNECT))
+            case Remove(name=name):
+                self._trail.tell(event(Action.REMOVE, subjects=(name,) * named))
+            case Rename(old_name=name, new_name=new):
+                subjects, target = ((name,), new) if named else ((), None)
+                self._trail.tell(event(Action.RENAME, subjects=subjects, target=target))
+            case Get(name=name):
+                self._trail.tell(event(Action.DOWNLOAD, subjects=(name,) * named), at_once=False)
+            case Begin(name=name) | Put(name=name) if failure is not None:
+                self._trail.tell(event(Action.UPLOAD, subjects=(name,) * named), at_once=False)
+            case End() if failure is not None and not isinstance(failure, FileExists):
+                self._trail.tell(event(Action.UPLOAD), at_once=False)
+
+    def _upload_event(self) -> Event:
+        return self._trail.event(Action.UPLOAD, self._client)
 
     def _check_turn(self, request: Request4) -> None:
         introduces = isinstance(request, Register | Connect | Prove)
@@ -280,7 +315,7 @@ class Session4:
 
     def _end(self, request: End) -> Response4:
         attempt = self._uploads.take_out(request.upload_id, self._services.config.read_seconds)
-        return self._services.uploads.finish(attempt, request)
+        return self._services.uploads.finish(attempt, request, self._upload_event())
 
     def _defer(self, request_id: int, request: Put) -> Iterator[Buffer]:
         file: Incoming | Stored | Failure
@@ -290,6 +325,7 @@ class Session4:
             file = self._services.uploads.put(self._known, request, self._secret)
         except (ServerError, UnsafeName) as error:
             file = error
+            self._tell(request, error)
         self._small.add(request_id, file, len(request.sealed))
         if self._small.full:
             yield from self.deferred()
@@ -320,6 +356,7 @@ class Session4:
                 else:
                     link.send(parts)
         self._log("Get", None, file.size - request.offset)
+        self._tell(request, None, file.size - request.offset)
 
     # Odds and ends
 

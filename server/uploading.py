@@ -31,7 +31,15 @@ from server.errors import (
 from server.quota import Reservation
 from server.receiptkey import ReceiptKey
 from server.receiving import OBJECT_ID_BYTES, Receiver
-from server.repository import Client, Publication, Published, Repository, StoredFile, Upload
+from server.repository import (
+    Client,
+    Event,
+    Publication,
+    Published,
+    Repository,
+    StoredFile,
+    Upload,
+)
 from server.sealing import SegmentOpener, content_key
 from server.segmentmemory import SegmentMemory
 
@@ -113,7 +121,7 @@ class Uploads:
             reservation.release()
             raise
 
-    def finish(self, attempt: Attempt, end: End) -> Stored:
+    def finish(self, attempt: Attempt, end: End, event: Event) -> Stored:
         """Publishes the content of an attempt, which is over whatever comes of it.
 
         Raises `UnknownUpload` when it was taken over or is not complete, `DigestMismatch`,
@@ -122,7 +130,7 @@ class Uploads:
         with self._turns.of(attempt.key):  # nobody resumes and cuts what is being published
             try:
                 incoming = attempt.complete(end)
-                (outcome,) = self.publish([incoming])
+                (outcome,) = self.publish([incoming], event)
             except BaseException as error:
                 self._end(attempt, error)
                 raise
@@ -178,8 +186,9 @@ class Uploads:
             request.sha256, request.modified, request.mode, request.policy, in_place=True,
         )  # fmt: skip
 
-    def publish(self, batch: Sequence[Incoming]) -> list[Stored | ServerError]:
+    def publish(self, batch: Sequence[Incoming], event: Event) -> list[Stored | ServerError]:
         """Makes one client's files durable and visible together; for each its receipt, or why not.
+        The `event` tells the audit trail who does it.
 
         Raises `StorageError` when the disk failed: all of the batch is discarded, since a second
         sync proves nothing. Raises `RepositoryError`: the objects stay until their uploads are
@@ -187,13 +196,13 @@ class Uploads:
         """
         try:
             self._put_in_place(batch)
-            published = self._commit(batch)
+            published = self._commit(batch, event)
         finally:
             for incoming in batch:
                 incoming.reservation.release()
         return [self._outcome(*pair) for pair in zip(batch, published, strict=True)]
 
-    def _commit(self, batch: Sequence[Incoming]) -> list[Published]:
+    def _commit(self, batch: Sequence[Incoming], event: Event) -> list[Published]:
         received = int(self._now())
         by_object = {incoming.object_id: incoming for incoming in batch}
 
@@ -201,7 +210,7 @@ class Uploads:
             return self._sign([by_object[each.file.object_id] for each in accepted], received)
 
         publications = [self._publication(incoming, received) for incoming in batch]
-        return self._repository.publish(publications, sign)
+        return self._repository.publish(publications, sign, event)
 
     def _put_in_place(self, batch: Sequence[Incoming]) -> None:
         try:

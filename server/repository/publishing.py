@@ -76,7 +76,9 @@ class Batch:
         if plan.completed:
             results = self._with_receipts(plan, results)
         plan.write(transaction)
-        append(transaction, self._dialect, _events(self._event, self._publications, results, plan.sees))
+        append(
+            transaction, self._dialect, _events(self._event, self._publications, results, plan.sees)
+        )
         self._seen |= plan.sees
         return results
 

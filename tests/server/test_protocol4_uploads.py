@@ -332,12 +332,12 @@ def test_a_begin_that_comes_while_the_upload_is_published_gets_its_receipt(
     uploads = server.listener.doors.services4.uploads
     real, publishing, go_on = uploads.publish, threading.Event(), threading.Event()
 
-    def slow(batch: Any) -> Any:  # noqa: ANN401 - as the real one
+    def slow(_self: object, batch: Any, event: Any) -> Any:  # noqa: ANN401 - as the real one
         publishing.set()
         assert go_on.wait(10)
-        return real(batch)
+        return real(batch, event)
 
-    monkeypatch.setattr(type(uploads), "publish", lambda _self, batch: slow(batch))
+    monkeypatch.setattr(type(uploads), "publish", slow)
     with introduced(server) as first, first.again() as second:
         upload_id, salt = os.urandom(16), os.urandom(32)
         assert first.begin(upload_id, salt, "f", len(BIG), policy=NEVER) == 0

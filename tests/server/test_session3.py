@@ -89,7 +89,7 @@ def test_a_client_id_never_begins_like_a_tls_handshake(
     served: Sessions, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     draws = iter([b"\x16" + bytes(15), b"\x16" * 16, STRANGER])
-    monkeypatch.setattr("server.keys.os.urandom", lambda _size: next(draws))
+    monkeypatch.setattr("server.keys.os.urandom", lambda _size: next(draws, STRANGER))
     assert served.peer().register() == STRANGER
 
 

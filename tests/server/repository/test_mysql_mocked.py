@@ -127,7 +127,9 @@ def test_the_event_of_a_batch_is_one_row_in_its_transaction(
     owner = client()
     driver.answers[LOCK] = [(owner.id,)]
     event = Event(Action.UPLOAD, client="Alice", address="192.0.2.7", at=1)
-    repository.publish([publication(content4(owner, str(each))) for each in range(256)], sign, event)
+    repository.publish(
+        [publication(content4(owner, str(each))) for each in range(256)], sign, event
+    )
     (told,) = [given for sql, given in driver.executed if sql.startswith("INSERT INTO audit")]
     names = "\n".join(map(str, range(256))).encode()
     assert told[:4] == (1, event.id, "upload", "ok")
