@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN = $(VENV)/bin
 
-.PHONY: demo test lint bench kills clean
+.PHONY: demo test lint bench kills fuzz clean
 
 demo: $(VENV)/installed
 	BIN=$(BIN) bash docs/demo.sh
@@ -26,6 +26,11 @@ bench: $(VENV)/installed-for-tests
 kills: $(VENV)/installed-for-tests mariadb
 	$(BIN)/python -m pytest -m soak tests/server/test_kills.py $(PYTEST_FLAGS)
 
+# Fuzzes each target for SECONDS, two at a time, and adds to the counts in docs/reliability/.
+SECONDS ?= 600
+fuzz: $(VENV)/installed-for-fuzzing
+	$(BIN)/python -m tests.fuzz --seconds $(SECONDS) $(if $(EXECUTIONS),--executions $(EXECUTIONS)) $(TARGETS)
+
 $(VENV)/installed: setup.cfg setup.py
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade pip
@@ -34,6 +39,10 @@ $(VENV)/installed: setup.cfg setup.py
 
 $(VENV)/installed-for-tests: $(VENV)/installed
 	PYTHONWARNINGS=ignore $(BIN)/python -m pip install --quiet --editable '.[test,lint]'
+	touch $@
+
+$(VENV)/installed-for-fuzzing: $(VENV)/installed-for-tests
+	PYTHONWARNINGS=ignore $(BIN)/python -m pip install --quiet --editable '.[fuzz]'
 	touch $@
 
 # The tests start a MariaDB server of their own; this makes sure that there is a program to start.
@@ -48,4 +57,4 @@ mariadb:
 	  fi; }
 
 clean:
-	rm -rf $(VENV) build dist ./*.egg-info .coverage .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) build dist ./*.egg-info .coverage .pytest_cache .mypy_cache .ruff_cache .hypothesis .fuzz

@@ -20,5 +20,5 @@ def test_a_fingerprint_reads_as_it_is_shown() -> None:
      SHOWN.replace("SHA256", "MD5"), SHOWN.replace("A", "\u00e9")],
 )  # fmt: skip
 def test_what_is_not_32_bytes_is_no_fingerprint(text: str) -> None:
-    with pytest.raises(ValueError, match="fingerprint|base64|padding|ASCII"):
+    with pytest.raises(ValueError, match=r"fingerprint|base64|padding|ASCII"):
         parse_fingerprint(text)

@@ -1,0 +1,44 @@
+"""The identity files of protocol 4."""
+
+from collections.abc import Iterable
+
+from client.address import Address
+from client.errors import BadState
+from client.identity4 import Identities
+from protocol.names import check_client_name
+from tests.fuzz import scratch
+from tests.fuzz.target import Target, must
+from tests.vectors.load import HERE
+
+_ADDRESS = Address("127.0.0.1", 1234)
+_QUOTED = 24
+
+
+def _run(data: bytes) -> None:
+    identities = Identities(scratch.directory("identity4"))
+    identities.path(_ADDRESS).write_bytes(data)
+    try:
+        identity = identities.load(_ADDRESS)
+    except BadState as error:
+        body = data.partition(b"-----")[2].decode("utf-8", "replace").splitlines()
+        text = str(error)
+        quoted = any(len(line) >= _QUOTED and line[:_QUOTED] in text for line in body)
+        must(not quoted and "\n" not in text, "an error is one line and does not quote the key")
+        return
+    check_client_name(identity.name)
+    must(len(identity.client_id) == 16, "a client id has 16 bytes")
+    must(identity.private_key.size_in_bits() == 3072, "a key has 3072 bits")
+
+
+def _seeds() -> Iterable[bytes]:
+    pem = (HERE / "protocol4_client_key.pem").read_bytes()
+    head = b"server: 127.0.0.1:1234\nname: alice\nclient id: 00112233445566778899aabbccddeeff\n"
+    yield head + pem
+    yield pem
+    yield head
+    yield head.replace(b"alice", b"\xe2\x80\xae") + pem
+    yield head + pem[:700]
+    yield head + b"-----BEGIN PRIVATE KEY-----\nMAA=\n-----END PRIVATE KEY-----\n"
+
+
+TARGET = Target("identity4", "client/identity4.py", _run, _seeds, max_bytes=4096)
