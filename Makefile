@@ -16,6 +16,7 @@ lint: $(VENV)/installed-for-tests
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/bandit --quiet --ini setup.cfg --recursive protocol server client
 
 # The figures of docs/benchmarks.md; takes a quarter of an hour and 60 GB of disk.
 bench: $(VENV)/installed-for-tests
