@@ -10,7 +10,7 @@ import threading
 
 from tests.fuzz import campaign, corpus, results, target
 
-_MOST_KEPT_BYTES = 16 * 1024
+_MOST_KEPT_BYTES = 8 * 1024
 
 
 def main() -> int:
@@ -47,7 +47,8 @@ def _run_all(names: list[str], given: argparse.Namespace) -> list[str]:
             except queue.Empty:
                 return
             outcome = campaign.run(name, seconds=given.seconds, executions=given.executions)
-            inputs = campaign.minimised(name) if given.keep else []
+            seeds = set(target.load(name).seeds())
+            inputs = set(campaign.minimised(name)) - seeds if given.keep else set()
             with lock:
                 if given.keep:
                     corpus.keep(name, inputs, _MOST_KEPT_BYTES)

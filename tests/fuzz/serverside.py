@@ -8,25 +8,24 @@ import sqlite3
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
 from protocol.contexts import challenge_context
 from protocol.generations import GENERATIONS, generations_by_code
-from server.access import Access, Bans, Challenge
+from server.access import Access, Challenge
 from server.config import Config
 from server.keys import KeyFile
 from server.keytable import KeyTable
-from server.rates import Rates
-from server.receiptkey import ReceiptKey
 from server.receiving import Receiver
 from server.repository import Client, StoredFile
 from server.repository.migrations import migrate
 from server.repository.sqlite import _DIALECT, SqliteRepository
+from server.serving import _services4
 from server.session3 import Services
 from server.session4 import Services4
 from server.storage import DirectoryStorage
-from server.uploading import Uploads
 from tests.fuzz import scratch
 from tests.vectors.load import HERE
 
@@ -92,13 +91,6 @@ def data() -> Path:
 
 
 @cache
-def receipt_key() -> ReceiptKey:
-    """The key that signs receipts."""
-    storage()
-    return ReceiptKey(data() / "receipt.key")
-
-
-@cache
 def _key_file() -> KeyFile:
     storage()
     return KeyFile(data() / "server.key")
@@ -126,21 +118,13 @@ def services3(generation_1025: str, reuse_keys_seconds: float) -> Iterator[Servi
         table.clear()
 
 
-def services4() -> Services4:
-    """A server that serves protocol 4, without files."""
+@contextmanager
+def services4() -> Iterator[Services4]:
+    """A server that serves protocol 4, without files; its parts are put together as always."""
     config = _config()
     repository = _emptied()
-    receiver = Receiver(repository, storage(), config)
-    return Services4(
-        config=config,
-        repository=repository,
-        receiver=receiver,
-        uploads=Uploads(receiver, repository, receipt_key()),
-        access=KnownAccess(repository, config.registration),
-        bans=Bans(config.max_failed_attempts, config.ban_seconds),
-        rates=Rates(0),
-        receipt_key=receipt_key(),
-    )
+    services = _services4(config, repository, Receiver(repository, storage(), config))
+    yield replace(services, access=KnownAccess(repository, config.registration))
 
 
 def _emptied() -> MemoryRepository:

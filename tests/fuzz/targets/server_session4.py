@@ -204,10 +204,10 @@ def _check_kept(services: Services4, sent: bytes) -> None:
 
 def _run(data: bytes) -> None:
     choices = Choices(data)
-    services = serverside.services4()
-    conversation = _Conversation(services, choices)
-    conversation.run(introduced=bool(choices.byte()))
-    _check_kept(services, bytes(conversation.sent))
+    with serverside.services4() as services:
+        conversation = _Conversation(services, choices)
+        conversation.run(introduced=bool(choices.byte()))
+        _check_kept(services, bytes(conversation.sent))
 
 
 def _seeds() -> Iterable[bytes]:
