@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN = $(VENV)/bin
 
-.PHONY: demo test lint bench kills fuzz clean
+.PHONY: demo test lint bench kills fuzz flood connections soak clean
 
 demo: $(VENV)/installed
 	BIN=$(BIN) bash docs/demo.sh
@@ -28,9 +28,18 @@ kills: $(VENV)/installed-for-tests mariadb
 	$(BIN)/python -m pytest -m soak tests/server/test_kills.py $(PYTEST_FLAGS)
 
 # Fuzzes each target for SECONDS, two at a time, and adds to the counts in docs/reliability/.
-SECONDS ?= 600
 fuzz: $(VENV)/installed-for-fuzzing
-	$(BIN)/python -m tests.fuzz --seconds $(SECONDS) $(if $(EXECUTIONS),--executions $(EXECUTIONS)) $(TARGETS)
+	$(BIN)/python -m tests.fuzz --seconds $(or $(SECONDS),600) $(if $(EXECUTIONS),--executions $(EXECUTIONS)) $(TARGETS)
+
+# Attacks, thousands of connections, and half an hour of mixed load: docs/reliability/load.md.
+flood: $(VENV)/installed-for-tests
+	$(BIN)/python -m tests.load.flood --seconds $(or $(SECONDS),30) $(KINDS)
+
+connections: $(VENV)/installed-for-tests
+	$(BIN)/python -m tests.load.connections
+
+soak: $(VENV)/installed-for-tests
+	$(BIN)/python -m tests.load.soak --seconds $(or $(SECONDS),1800)
 
 $(VENV)/installed: setup.cfg setup.py
 	$(PYTHON) -m venv $(VENV)
