@@ -132,9 +132,12 @@ class Client:
         """
         self._sender.send_many(files, policy, on_file or _untold, progress or _unseen)
 
-    def get(self, name: str, local: Path, *, progress: Progress | None = None) -> Entry:
+    def get(
+        self, name: str, local: Path, *, progress: Progress | None = None, size: int | None = None
+    ) -> Entry:
         """Fetches a file to the path `local`, with its time and mode, and replaces what is there.
 
+        `size`, in bytes, is what the caller knows of it, which saves asking the server.
         It is there only when it is complete and verified. Goes on where an earlier run was
         interrupted. Raises `NotFound`, `FileUnusable`, `NotWritten`, `ContentTampered`.
         """
@@ -151,6 +154,7 @@ class Client:
 
         def attempt() -> Entry:
             with self._link.use() as connection:
+                connection.prepare(connection.session.stat(name).size if size is None else size)
                 return download(connection.session, connection.access, name, local, progress=seen)
 
         return self._link.retrying(attempt, backoff)
@@ -260,6 +264,7 @@ class Client:
         while not complete:
             try:
                 with self._link.use() as connection:
+                    connection.prepare(connection.session.stat(name).size)
                     entry, pieces = fetch(
                         connection.session, connection.access, name, offset, upload_id
                     )

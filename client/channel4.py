@@ -53,6 +53,15 @@ class Channel4:
                 if sent and self._limit:
                     self._limit.spend(sent)
 
+    @property
+    def peer(self) -> tuple[str, int]:
+        """The server's own address and port; raises `ConnectionLost`."""
+        try:
+            host, port = self._tls.getpeername()[:2]
+        except OSError as error:
+            raise _lost(error) from error
+        return host, port
+
     def receive(self) -> Answer:
         """The next answer. Sealed content in it is valid until the next call.
 
@@ -72,9 +81,14 @@ class Channel4:
             if self._limit:
                 self._limit.spend(size)
 
-    def has_answer(self) -> bool:
-        """Whether the next answer is there already. Raises what `receive` raises."""
+    def has_answer(self, within: float = 0.0) -> bool:
+        """Whether the next answer is there already, or comes within so many seconds.
+
+        Raises what `receive` raises.
+        """
         self._take_early()
+        if within and not self._early and self._more_within(within):
+            self._take_early()
         return bool(self._early)
 
     def close(self) -> None:
@@ -129,10 +143,13 @@ class Channel4:
         return size
 
     def _wait(self, events: int, what: str) -> None:
+        if not self._more_within(self._timeout, events):
+            raise ServerSilent(f"the server has not {what} in {self._timeout:g} s")
+
+    def _more_within(self, seconds: float, events: int = select.POLLIN) -> bool:
         poll = select.poll()  # select() cannot look at descriptors beyond 1023
         poll.register(self._tls, events)
-        if not poll.poll(self._timeout * 1000):
-            raise ServerSilent(f"the server has not {what} in {self._timeout:g} s")
+        return bool(poll.poll(seconds * 1000))
 
 
 def _lost(error: OSError) -> ConnectionLost:

@@ -179,12 +179,6 @@ class NameTaken(RegistrationRefused):
     """The user's: another client has this name. Choose another one."""
 
 
-class RegistrationUnknown(ClientError):
-    """The network's or the server's: the answer to a registration was lost. Try the name again."""
-
-    status = ExitStatus.NO_CONNECTION
-
-
 class AccessDenied(ClientError):
     """The user's or the operator's: no good token, or a client that the server does not let in."""
 

@@ -18,8 +18,9 @@ from protocol.errors import UnsafeName
 from protocol.header import CLIENT_ID_BYTES
 from protocol.names import check_client_name
 
+# Imports of cryptography stand where it is used: --help and errors are quicker without.
 if TYPE_CHECKING:
-    from Crypto.PublicKey.RSA import RsaKey
+    from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 
 RSA_BITS = 3072
 RSA_EXPONENT = 65537
@@ -30,11 +31,11 @@ _REMEDY = "restore it from a copy, or move it away to register anew"
 
 @dataclass(frozen=True, slots=True)
 class Identity4:
-    """The name and the 16-byte id of this client at one server, and its private key."""
+    """The name and the 16-byte id of this client at one server, and its private key in PEM."""
 
     name: str
     client_id: bytes
-    private_key: "RsaKey" = field(repr=False)
+    private_key: bytes = field(repr=False)
 
 
 class Identities:
@@ -62,10 +63,11 @@ class Identities:
         """Keeps other processes from registering here at the same time."""
         return locked(self._directory / ".lock")
 
-    def begin(self, address: Address) -> "RsaKey":
-        """A new key, stored: no name is spent on a registration that could not be kept.
+    def begin(self, address: Address) -> bytes:
+        """The key to register, in PEM, stored: no name is spent on a registration that is not kept.
 
-        Raises `AlreadyRegistered` when there is an identity at this server.
+        It is that of an earlier registration which was refused or whose answer was lost, if there
+        was one, else a new one. Raises `AlreadyRegistered` when there is an identity here.
         """
         if self.path(address).exists():
             raise AlreadyRegistered(
@@ -73,46 +75,65 @@ class Identities:
                 f"this client is registered there ({self.path(address)})",
                 "move that file away to register as another client",
             )
+        unfinished = read_text(self._unfinished(address))
+        if unfinished is not None:
+            return _key(unfinished.encode(), str(self._unfinished(address)))
         key = make_key()
         make_private_directory(self._directory)
-        self._write(self._unfinished(address), _pem(key))
+        self._write(self._unfinished(address), key)
         return key
 
     def complete(self, address: Address, identity: Identity4) -> None:
         """Stores what the server has registered."""
         head = f"server: {address}\nname: {identity.name}\nclient id: {identity.client_id.hex()}\n"
-        self._write(self.path(address), head + _pem(identity.private_key))
+        self._write(self.path(address), head.encode() + identity.private_key)
         with writing(self._directory):
             self._unfinished(address).unlink(missing_ok=True)
             sync_directory(self._directory)
 
-    def cancel(self, address: Address) -> None:
-        """The server has refused the registration that was begun."""
-        with writing(self._directory):
-            self._unfinished(address).unlink(missing_ok=True)
-
     def _unfinished(self, address: Address) -> Path:
         return self.path(address).with_suffix(".pem.new")
 
-    def _write(self, path: Path, text: str) -> None:
+    def _write(self, path: Path, data: bytes) -> None:
         with writing(path):
-            write_private(path, text.encode())
+            write_private(path, data)
 
 
-def make_key() -> "RsaKey":
-    """A new key; takes a second or more."""
-    from Crypto.PublicKey import RSA
+def make_key() -> bytes:
+    """A new key, PKCS#8 in PEM; takes a fraction of a second."""
+    from cryptography.hazmat.primitives.asymmetric.rsa import generate_private_key
+    from cryptography.hazmat.primitives.serialization import (
+        Encoding,
+        NoEncryption,
+        PrivateFormat,
+    )
 
-    return RSA.generate(RSA_BITS, e=RSA_EXPONENT)
+    key = generate_private_key(RSA_EXPONENT, RSA_BITS)
+    return key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
 
 
-def public_key_der(key: "RsaKey") -> bytes:
-    """The public part as DER SubjectPublicKeyInfo."""
-    return key.public_key().export_key("DER")
+def public_key_der(private_key: bytes) -> bytes:
+    """The public part of a key in PEM, as DER SubjectPublicKeyInfo."""
+    from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+
+    public = load_key(private_key).public_key()
+    return public.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
 
 
-def _pem(key: "RsaKey") -> str:
-    return key.export_key("PEM", pkcs=8).decode() + "\n"
+def load_key(private_key: bytes) -> "RSAPrivateKey":
+    """The key in this PEM; raises `ValueError` unless it is RSA of 3072 bits."""
+    from cryptography.exceptions import UnsupportedAlgorithm
+    from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
+    from cryptography.hazmat.primitives.serialization import load_pem_private_key
+
+    try:
+        # Testing primes takes longer than all the rest of a short run, and the file is our own.
+        key = load_pem_private_key(private_key, None, unsafe_skip_rsa_key_validation=True)
+    except (TypeError, UnsupportedAlgorithm) as error:
+        raise ValueError("not a private key") from error
+    if not isinstance(key, RSAPrivateKey) or key.key_size != RSA_BITS:
+        raise ValueError(f"not an RSA key of {RSA_BITS} bits")
+    return key
 
 
 def _parsed(text: str, origin: str) -> Identity4:
@@ -126,17 +147,15 @@ def _parsed(text: str, origin: str) -> Identity4:
             raise ValueError
     except (UnsafeName, ValueError) as error:
         raise BadState(origin, "without a usable name or client id", _REMEDY) from error
-    return Identity4(name, client_id, _key(begin + rest, origin))
+    return Identity4(name, client_id, _key((begin + rest).encode(), origin))
 
 
-def _key(pem: str, origin: str) -> "RsaKey":
-    from Crypto.PublicKey import RSA
-
+def _key(pem: bytes, origin: str) -> bytes:
     try:
-        key = RSA.import_key(pem)
-    except (ValueError, IndexError, TypeError):
+        load_key(pem)
+    except ValueError:
         # Without the cause and its text: they may quote the key.
-        raise BadState(origin, "without a usable private key", _REMEDY) from None
-    if not key.has_private() or key.size_in_bits() != RSA_BITS:
-        raise BadState(origin, f"without a private RSA key of {RSA_BITS} bits", _REMEDY)
-    return key
+        raise BadState(
+            origin, f"without a usable private RSA key of {RSA_BITS} bits", _REMEDY
+        ) from None
+    return pem

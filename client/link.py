@@ -1,5 +1,6 @@
 """A connection that is there when it is needed, and made again when it is lost."""
 
+import contextlib
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -9,12 +10,12 @@ from typing import TypeVar
 
 from client.address import Address
 from client.channel4 import Channel4
+from client.datachannel import DataChannel
 from client.errors import (
     BadInput,
+    BrokenProtocol,
     ConnectionFailed,
-    ConnectionLost,
     FileFailed,
-    RegistrationUnknown,
 )
 from client.identity4 import Identities, Identity4, public_key_der
 from client.known_servers import KnownServers
@@ -23,6 +24,7 @@ from client.retrying import Backoff
 from client.session4 import Access, Session4
 from client.state import Places
 from client.trust import AskUser, Trust
+from protocol.contexts import SEGMENT_BYTES
 from protocol.errors import UnsafeName
 from protocol.names import check_client_name
 
@@ -41,15 +43,52 @@ class LinkOptions:
     limit_rate: int | None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Connection4:
-    """A connection on which this client has proved who it is."""
+    """A connection on which this client has proved who it is, with its data connection."""
 
     channel: Channel4
     session: Session4
     identity: Identity4
     access: Access
     fingerprint: bytes
+    limit: RateLimit | None
+    timeout: float
+    data: DataChannel | None = None
+    _may_attach: bool = True
+
+    def prepare(self, size: int | None) -> None:
+        """Opens a data connection where content of this size, None when unknown, is worth it.
+
+        Where there is none to be had, content travels on the connection that is there.
+        """
+        if self.data is not None:
+            if not self.data.ended:
+                return
+            self._drop_data()
+        if not self._may_attach or (size is not None and size < _WORTH_A_CONNECTION_BYTES):
+            return
+        ticket = self.session.attach()
+        self._may_attach = False
+        with contextlib.suppress(ConnectionFailed, BrokenProtocol):
+            self.data = DataChannel.open(self.channel.peer, ticket, self.timeout, self.limit)
+            self._may_attach = True
+        self.session.use_data(self.data)
+
+    def close(self) -> None:
+        """Ends both connections."""
+        self._drop_data()
+        self.channel.close()
+
+    def _drop_data(self) -> None:
+        self.session.use_data(None)
+        if self.data is not None:
+            self.data.close()
+            self.data = None
+
+
+_WORTH_A_CONNECTION_BYTES = 4 * SEGMENT_BYTES
+"""Below, setting up a data connection takes longer than it saves."""
 
 
 class Link:
@@ -70,7 +109,8 @@ class Link:
     def register(self, name: str, token: str) -> bytes:
         """Makes a key, registers it, and stores the identity; the client id.
 
-        It is tried once: a repeated try could find the name taken by the first one.
+        When the connection is lost it is tried again with the same key, here and by the next call:
+        the server tells who it has registered by name and key.
         """
         _check_client_name(name)
         with self.identities.locked():
@@ -111,7 +151,7 @@ class Link:
     def close(self) -> None:
         """Ends the connection, if there is one; the next use makes another."""
         if self._current is not None:
-            self._current.channel.close()
+            self._current.close()
             self._current = None
 
     def _connected(self) -> Connection4:
@@ -126,24 +166,29 @@ class Link:
             except BaseException:
                 channel.close()
                 raise
-            self._current = Connection4(channel, session, identity, access, fingerprint)
+            self._current = Connection4(
+                channel,
+                session,
+                identity,
+                access,
+                fingerprint,
+                self._limit,
+                self._options.timeout,
+            )
         return self._current
 
     def _register(self, name: str, token: str) -> bytes:
         key = self.identities.begin(self.address)
-        channel, _ = self.retrying(self._open)
-        try:
-            client_id = Session4(channel).register(name, token, public_key_der(key))
-        except BaseException as error:
-            self.identities.cancel(self.address)
-            if isinstance(error, ConnectionLost):
-                raise RegistrationUnknown(
-                    "the connection was lost before the server told whether it has registered"
-                    f" {name!r} ({error}); if the name is taken now, ask its operator to remove it"
-                ) from error
-            raise
-        finally:
-            channel.close()
+        public_key = public_key_der(key)
+
+        def attempt() -> bytes:
+            channel, _ = self._open()
+            try:
+                return Session4(channel).register(name, token, public_key)
+            finally:
+                channel.close()
+
+        client_id = self.retrying(attempt)
         self.identities.complete(self.address, Identity4(name, client_id, key))
         return client_id
 

@@ -3,6 +3,7 @@
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from pathlib import Path
 
 from client.errors import BadReceipt, BadState
@@ -10,7 +11,8 @@ from client.private_files import sync_directory
 from client.state import make_private_directory, writing
 from protocol.channel import format_fingerprint
 from protocol.errors import ProtocolError
-from protocol.receipts import ReceiptBody
+from protocol.merkle import root_from
+from protocol.receipts import ReceiptBody, signed_bytes
 from protocol.responses4 import Stored
 
 _SUFFIX = ".receipt"
@@ -112,7 +114,11 @@ def _verified(packed: bytes, known_keys: Iterable[bytes], shown: str) -> Receipt
     if body.receipt_key not in known_keys:
         key = format_fingerprint(body.receipt_key)
         raise BadReceipt(f"{shown} names a key that belongs to no known server: {key}")
-    if not _is_signed(stored, body.receipt_key):
+    try:
+        root = root_from(stored.body, stored.index, stored.count, stored.path)
+    except ProtocolError as error:
+        raise BadReceipt(f"{shown} has no place among the signed ones: {error}") from error
+    if not _is_signed(signed_bytes(stored.count, root), stored.signature, body.receipt_key):
         raise BadReceipt(f"{shown} is not signed by the key that it names: it was altered")
     return body
 
@@ -135,13 +141,15 @@ def _sync(path: Path) -> None:
         os.close(descriptor)
 
 
-def _is_signed(stored: Stored, key: bytes) -> bool:
-    from Crypto.Signature import eddsa
+# Receipts that share a signature are verified one after the other.
+@lru_cache(maxsize=16)
+def _is_signed(signed: bytes, signature: bytes, key: bytes) -> bool:
+    from cryptography.exceptions import InvalidSignature
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
     try:
-        verifier = eddsa.new(eddsa.import_public_key(key), "rfc8032")
-        verifier.verify(stored.body, stored.signature)
-    except ValueError:
+        Ed25519PublicKey.from_public_bytes(key).verify(signature, signed)
+    except (InvalidSignature, ValueError):
         return False
     return True
 

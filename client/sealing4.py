@@ -1,7 +1,6 @@
 """The client's cryptography for protocol 4 (sections 3.2 and 4 of docs/protocol-4.md)."""
 
 import hmac
-from typing import TYPE_CHECKING
 
 from client.errors import BrokenProtocol, ChallengeNotOpened, ContentTampered
 from protocol.contexts import (
@@ -16,26 +15,26 @@ from protocol.contexts import (
 )
 from protocol.fields import Buffer
 
-# pycryptodome takes its time to import: --help and errors do without it.
-if TYPE_CHECKING:
-    from Crypto.PublicKey.RSA import RsaKey
+# Imports of cryptography stand where it is used: --help and errors are quicker without.
 
 
 def open_challenge(
-    private_key: "RsaKey", encrypted_secret: bytes, fingerprint: bytes, client_id: bytes
+    private_key: bytes, encrypted_secret: bytes, fingerprint: bytes, client_id: bytes
 ) -> tuple[bytes, bytes]:
-    """The secret in a challenge, and the proof that it was opened.
+    """The secret in a challenge, and the proof that it was opened. The key is in PEM.
 
     Raises `ChallengeNotOpened` when it is for another key, or comes through another server than the
     one with this fingerprint.
     """
-    from Crypto.Cipher import PKCS1_OAEP
-    from Crypto.Hash import SHA256
+    from cryptography.hazmat.primitives.asymmetric.padding import MGF1, OAEP
+    from cryptography.hazmat.primitives.hashes import SHA256
+
+    from client.identity4 import load_key
 
     context = challenge_context(fingerprint, client_id)
+    padding = OAEP(MGF1(SHA256()), SHA256(), context)
     try:
-        cipher = PKCS1_OAEP.new(private_key, hashAlgo=SHA256, label=context)
-        secret = cipher.decrypt(encrypted_secret)
+        secret = load_key(private_key).decrypt(encrypted_secret, padding)
     except ValueError as error:
         raise ChallengeNotOpened(
             "the server's challenge is not for this client: the client was removed or disabled"
@@ -57,41 +56,32 @@ class ContentKey:
     def __init__(
         self, secret: bytes, salt: bytes, direction: Direction, client_id: bytes, upload_id: bytes
     ) -> None:
-        from Crypto.Hash import SHA256
-        from Crypto.Protocol.KDF import HKDF
+        from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+        from cryptography.hazmat.primitives.hashes import SHA256
+        from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
         info = content_key_info(direction, client_id, upload_id)
-        key = HKDF(secret, KEY_BYTES, salt, SHA256, 1, context=info)
-        if not isinstance(key, bytes):  # a tuple where several keys are asked for
-            raise TypeError("HKDF gave several keys")
-        self._key = key
+        self._cipher = AESGCM(HKDF(SHA256(), KEY_BYTES, salt, info).derive(secret))
         self._upload_id = upload_id
 
     def seal(self, buffer: memoryview, size: int, index: int, *, final: bool) -> memoryview:
         """Seals the first `size` bytes of `buffer` where they are, and puts the tag behind them."""
-        from Crypto.Cipher import AES
-
-        plain = buffer[:size]
-        cipher = AES.new(self._key, AES.MODE_GCM, nonce=segment_nonce(index, final=final))
-        cipher.update(associated_data(self._upload_id, index))
-        cipher.encrypt(plain, output=plain)
-        buffer[size : size + TAG_BYTES] = cipher.digest()
-        return buffer[: size + TAG_BYTES]
+        sealed = buffer[: size + TAG_BYTES]
+        nonce, covered = segment_nonce(index, final=final), associated_data(self._upload_id, index)
+        self._cipher.encrypt_into(nonce, buffer[:size], covered, sealed)
+        return sealed
 
     def open(self, sealed: Buffer, index: int, output: memoryview, *, final: bool) -> memoryview:
         """The plain bytes, in `output`; raises `ContentTampered` when the tag does not fit.
 
         What `output` holds then is not to be used.
         """
-        from Crypto.Cipher import AES
+        from cryptography.exceptions import InvalidTag
 
-        data = memoryview(sealed)
-        size = len(data) - TAG_BYTES
-        cipher = AES.new(self._key, AES.MODE_GCM, nonce=segment_nonce(index, final=final))
-        cipher.update(associated_data(self._upload_id, index))
-        plain = output[:size]
+        plain = output[: len(sealed) - TAG_BYTES]
+        nonce, covered = segment_nonce(index, final=final), associated_data(self._upload_id, index)
         try:
-            cipher.decrypt_and_verify(data[:size], bytes(data[size:]), output=plain)
-        except ValueError as error:
+            self._cipher.decrypt_into(nonce, sealed, covered, plain)
+        except InvalidTag as error:
             raise ContentTampered(f"segment {index} does not verify: it was altered") from error
         return plain

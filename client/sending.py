@@ -172,6 +172,7 @@ class Sender:
         while True:
             try:
                 with self._link.use() as connection:
+                    connection.prepare(content.size)
                     receipt = send(
                         connection.session,
                         connection.access,

@@ -22,6 +22,7 @@ from protocol.errors import ProtocolError, UnsafeName
 from protocol.fields import Buffer
 from protocol.messages4 import (
     Abandon,
+    Attach,
     Begin,
     Begun,
     Challenge,
@@ -47,12 +48,14 @@ from protocol.messages4 import (
     Segment,
     Stat,
     Stored,
+    Ticket,
     pack_head,
     pack_message,
 )
 from protocol.names import check_path
 
 _MAX_REQUEST_ID = (1 << 32) - 1
+_LAST_WORD_SECONDS = 5.0
 
 R = TypeVar("R", bound=Response4)
 
@@ -66,8 +69,22 @@ class Channel(Protocol):
     def receive(self) -> Answer:
         """The next answer."""
 
-    def has_answer(self) -> bool:
-        """Whether the next answer is there already."""
+    def has_answer(self, within: float = 0.0) -> bool:
+        """Whether the next answer is there already, or comes within so many seconds."""
+
+
+class Data(Protocol):
+    """A data connection; see `client.datachannel.DataChannel`."""
+
+    @property
+    def ended(self) -> bool:
+        """Whether the server has ended it."""
+
+    def send(self, *parts: Buffer) -> None:
+        """Hands over all parts."""
+
+    def receive(self, kind: type[Content | Done]) -> Content | Done:
+        """The next message, of this kind."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +115,7 @@ class Session4:
         self._last_id = 0
         self._awaited: deque[int] = deque()
         self._segment_ids = range(0)
+        self._data: Data | None = None
 
     def register(self, name: str, token: str, public_key: bytes) -> bytes:
         """The 16-byte id of the new client; raises `NameTaken`, `AccessDenied`."""
@@ -115,6 +133,14 @@ class Session4:
         connected = self._ask(Prove(proof), Connected)
         return Access(Signer(connected.receipt_key, identity.client_id, connected.name), secret)
 
+    def attach(self) -> bytes:
+        """A ticket for a data connection."""
+        return self._ask(Attach(), Ticket).ticket
+
+    def use_data(self, data: Data | None) -> None:
+        """From now on content travels on this data connection, which the server has accepted."""
+        self._data = data
+
     def begin(self, begin: Begin) -> int | Stored:
         """The offset at which to go on, or the receipt of an upload that is complete already."""
         answer = self._answer_to(self._send(begin))
@@ -130,12 +156,27 @@ class Session4:
 
     def segment(self, segment: Segment) -> None:
         """Sends one, without waiting; what an earlier one was refused for is raised here."""
+        if self._data is not None:
+            self._send_segment(self._data, segment)
+            return
         if self._channel.has_answer():
             self._judge_unasked(self._channel.receive())
         request_id = self._new_id()
         first = self._segment_ids.start or request_id
         self._segment_ids = range(first, request_id + 1)
         self._transmit(pack_head(segment, request_id), segment.sealed)
+
+    def _send_segment(self, data: Data, segment: Segment) -> None:
+        try:
+            if not data.ended:
+                data.send(pack_head(segment, self._new_id()), segment.sealed)
+                return
+        except ServerSilent:
+            raise
+        except ConnectionLost:
+            pass  # the server may have ended it for a reason
+        self.end(End(segment.upload_id, 0, bytes(32)))
+        raise BrokenProtocol("the server stored an upload that was not complete")
 
     def end(self, end: End) -> Stored:
         """All segments are sent: the receipt, not yet checked."""
@@ -200,12 +241,25 @@ class Session4:
     def _contents(self, request_id: int, offset: int, size: int) -> Iterator[Content]:
         count = segment_count(size)
         for index in range(segment_count(offset + 1) - 1, count):
-            content = _expect(Content, self._matching(request_id))
+            content = self._next_content(request_id)
             start, end = segment_span(index, size)
             found = (content.index, content.final, len(content.sealed))
             if found != (index, index == count - 1, end - start + TAG_BYTES):
                 raise BrokenProtocol(f"the server sends another segment than {index}")
             yield content
+
+    def _next_content(self, request_id: int) -> Content:
+        if self._data is None:
+            return _expect(Content, self._matching(request_id))
+        try:
+            return _expect(Content, self._data.receive(Content))
+        except ServerSilent:
+            raise
+        except ConnectionLost:
+            # A server that cannot go on ends the data connection and says why on this one.
+            if self._channel.has_answer(_LAST_WORD_SECONDS):
+                self._matching(request_id)
+            raise
 
     def _ask(self, request: Request4, kind: type[R]) -> R:
         return _expect(kind, self._answer_to(self._send(request)))

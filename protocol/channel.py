@@ -11,6 +11,10 @@ TLS_HANDSHAKE = 0x16
 """First byte of a TLS connection (RFC 8446, 5.1); no protocol-3 client id begins with it."""
 
 
+DATA_PREFACE = b"EFT/4 data".ljust(16, b"\0")
+"""What a data connection begins with (section 1.2), before its ticket."""
+
+
 def format_fingerprint(fingerprint: bytes) -> str:
     """A SHA-256 fingerprint (32 bytes) as people compare it."""
     return "SHA256:" + base64.b64encode(fingerprint).decode("ascii").rstrip("=")

@@ -270,6 +270,21 @@ class Records(Field[tuple[R, ...]]):
         return tuple(self._record.read(reader) for _ in range(self._count.read(reader)))
 
 
+class Hashes(Field[tuple[bytes, ...]]):
+    """A count (u8, at most `most`) and so many SHA-256 hashes."""
+
+    def __init__(self, most: int = 16) -> None:
+        super().__init__(1, 1 + 32 * most)
+        self._count = Number(1, most=most)
+        self._hash = Exact(32)
+
+    def write(self, value: tuple[bytes, ...]) -> bytes:
+        return self._count.write(len(value)) + b"".join(map(self._hash.write, value))
+
+    def read(self, reader: Reader) -> tuple[bytes, ...]:
+        return tuple(self._hash.read(reader) for _ in range(self._count.read(reader)))
+
+
 class Layout:
     """The fields of a record in their order; `max_bytes` caps what they add up to."""
 

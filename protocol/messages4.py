@@ -7,6 +7,7 @@ from protocol.fields import Record
 from protocol.header import MessageHeader
 from protocol.requests4 import (
     Abandon,
+    Attach,
     Begin,
     Connect,
     End,
@@ -35,13 +36,17 @@ from protocol.responses4 import (
     Registered,
     Response4,
     Stored,
+    Ticket,
 )
 
 __all__ = [
     "CODES",
+    "DATA_REQUESTS",
+    "DATA_RESPONSES",
     "REQUESTS",
     "RESPONSES",
     "Abandon",
+    "Attach",
     "Begin",
     "Begun",
     "Challenge",
@@ -68,6 +73,7 @@ __all__ = [
     "Segment",
     "Stat",
     "Stored",
+    "Ticket",
     "pack_head",
     "pack_message",
 ]
@@ -82,6 +88,7 @@ REQUESTS: Mapping[int, type[Request4]] = MappingProxyType(
         18: End,
         19: Put,
         20: Abandon,
+        21: Attach,
         32: List,
         33: Stat,
         34: Get,
@@ -96,6 +103,7 @@ RESPONSES: Mapping[int, type[Response4]] = MappingProxyType(
         32771: Connected,
         32784: Begun,
         32786: Stored,
+        32789: Ticket,
         32800: Entries,
         32801: Entry,
         32802: Content,
@@ -103,6 +111,9 @@ RESPONSES: Mapping[int, type[Response4]] = MappingProxyType(
         33023: Refused,
     }
 )
+DATA_REQUESTS: Mapping[int, type[Segment]] = MappingProxyType({17: Segment})
+DATA_RESPONSES: Mapping[int, type[Content | Done]] = MappingProxyType({32802: Content, 32803: Done})
+"""What may travel on a data connection (section 1.2)."""
 CODES: Mapping[type[Record], int] = MappingProxyType(
     {message: code for table in (REQUESTS, RESPONSES) for code, message in table.items()}
 )

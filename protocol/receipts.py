@@ -9,12 +9,19 @@ from protocol.responses4 import RECEIPT_KEY
 
 RECEIPT_MAGIC = b"EFT receipt 1\0"
 
+_SIGNED = b"eft/4 receipts\0"
+
+
+def signed_bytes(count: int, root: bytes) -> bytes:
+    """What the signature of `count` receipts covers, whose Merkle tree has this 32-byte root."""
+    return _SIGNED + count.to_bytes(2, "little") + root
+
 
 @dataclass(frozen=True, slots=True)
 class ReceiptBody(Record):
     """What the server promises to have stored, and for whom.
 
-    `size` is in bytes, `received` in seconds since 1970 UTC. The signature over `pack()` is checked
+    `size` is in bytes, `received` in seconds since 1970 UTC. The signature is checked
     elsewhere, and so is that `receipt_key` is the one known for the server: without both, nothing
     here is worth anything.
     """

@@ -197,6 +197,13 @@ class Abandon(Record):
 
 
 @dataclass(frozen=True, slots=True)
+class Attach(Record):
+    """Asks for a ticket, with which a data connection is opened (section 1.2)."""
+
+    LAYOUT: ClassVar[Layout] = Layout()
+
+
+@dataclass(frozen=True, slots=True)
 class List(Record):
     """Asks for at most `limit` entries whose names begin with `prefix` and sort behind `after`."""
 
@@ -256,6 +263,7 @@ Request4 = (
     | End
     | Put
     | Abandon
+    | Attach
     | List
     | Stat
     | Get

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import ClassVar, Self
 
-from protocol.contexts import SEGMENT_BYTES, TAG_BYTES, check_segment_size
+from protocol.contexts import SEGMENT_BYTES, TAG_BYTES, TICKET_BYTES, check_segment_size
 from protocol.fields import (
     FLAG,
     I64,
@@ -21,7 +21,9 @@ from protocol.fields import (
     Enumerated,
     Exact,
     Flagged,
+    Hashes,
     Layout,
+    Number,
     Record,
     Records,
     Rest,
@@ -128,14 +130,29 @@ class Begun(Record):
 class Stored(Record):
     """The file is durable: its receipt.
 
-    `body` is a packed `protocol.receipts.ReceiptBody`, not looked into here; `signature` is Ed25519
-    over it.
+    `body` is a packed `protocol.receipts.ReceiptBody`, not looked into here. It is leaf `index` of
+    the `count` leaves of a Merkle tree, to whose root `path` leads; `signature` is Ed25519 over
+    `protocol.receipts.signed_bytes`.
     """
 
     body: bytes
+    index: int
+    count: int
+    path: tuple[bytes, ...]
     signature: bytes
 
-    LAYOUT: ClassVar[Layout] = Layout(Blob(), Exact(SIGNATURE_BYTES))
+    LAYOUT: ClassVar[Layout] = Layout(
+        Blob(), U16, Number(2, least=1), Hashes(), Exact(SIGNATURE_BYTES)
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Ticket(Record):
+    """Opens one data connection (section 1.2)."""
+
+    ticket: bytes = field(repr=False)
+
+    LAYOUT: ClassVar[Layout] = Layout(Exact(TICKET_BYTES))
 
 
 @dataclass(frozen=True, slots=True)
@@ -231,5 +248,15 @@ class Refused(Record):
 
 
 Response4 = (
-    Registered | Challenge | Connected | Begun | Stored | Entries | Entry | Content | Done | Refused
+    Registered
+    | Challenge
+    | Connected
+    | Begun
+    | Stored
+    | Ticket
+    | Entries
+    | Entry
+    | Content
+    | Done
+    | Refused
 )

@@ -12,9 +12,15 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from Crypto.Cipher import PKCS1_OAEP
-from Crypto.Hash import SHA256
-from Crypto.PublicKey import RSA
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives.asymmetric.padding import MGF1, OAEP
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey, RSAPublicNumbers
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.serialization import (
+    Encoding,
+    PublicFormat,
+    load_der_public_key,
+)
 
 from protocol.contexts import SECRET_BYTES, challenge_context
 from protocol.messages3 import PUBLIC_KEY_BYTES
@@ -48,8 +54,8 @@ class Access:
         self._now = now
         self._decoy_seed = os.urandom(SECRET_BYTES)
 
-    def register(self, name: str, token: str, public_key: bytes) -> Client:
-        """Registers a client with its key at once.
+    def register(self, name: str, token: str, public_key: bytes) -> bytes:
+        """Registers a client with its key at once; its id, which a repetition gets again.
 
         Raises `AccessDenied`, `NameTaken`, `RepositoryError`.
         """
@@ -64,10 +70,9 @@ class Access:
         if self._registration == "token":
             digest = hashlib.sha256(token.encode()).digest()
         try:
-            self._repository.add_client(client, digest)
+            return self._repository.add_client(client, digest)
         except TokenRefused as error:
             raise AccessDenied(str(error)) from error
-        return client
 
     def challenge(self, client_id: bytes, fingerprint: bytes) -> Challenge:
         """A fresh secret for the client's key; a decoy for who may not connect.
@@ -82,7 +87,7 @@ class Access:
             client = None
         context = challenge_context(fingerprint, client_id)
         secret = os.urandom(SECRET_BYTES)
-        sealed = PKCS1_OAEP.new(RSA.import_key(key), hashAlgo=SHA256, label=context).encrypt(secret)
+        sealed = _public_key(key).encrypt(secret, OAEP(MGF1(SHA256()), SHA256(), context))
         proof = hmac.digest(secret, context, "sha256")
         return Challenge(client, sealed, proof, secret)
 
@@ -152,13 +157,24 @@ def _usable_key(client: Client) -> bytes | None:
 
 def _check_public_key(der: bytes) -> None:
     try:
-        key = RSA.import_key(der)
-    except (ValueError, IndexError, TypeError, ArithmeticError) as error:
+        key = _public_key(der)
+    except (ValueError, TypeError, UnsupportedAlgorithm) as error:
         raise AccessDenied("the public key is not an RSA key in DER") from error
-    if key.has_private() or key.size_in_bits() != RSA_BITS or key.e != _PUBLIC_EXPONENT:
+    if key.key_size != RSA_BITS or key.public_numbers().e != _PUBLIC_EXPONENT:
         raise AccessDenied(f"the key is not an RSA-{RSA_BITS} public key with exponent 65537")
-    if key.public_key().export_key("DER") != der:
+    if _der(key) != der:
         raise AccessDenied("the public key is not plain SubjectPublicKeyInfo in DER")
+
+
+def _public_key(der: bytes) -> RSAPublicKey:
+    key = load_der_public_key(der)
+    if not isinstance(key, RSAPublicKey):
+        raise TypeError(f"a key of type {type(key).__name__}")
+    return key
+
+
+def _der(key: RSAPublicKey) -> bytes:
+    return key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
 
 
 def _decoy_key(seed: bytes, client_id: bytes) -> bytes:
@@ -166,4 +182,4 @@ def _decoy_key(seed: bytes, client_id: bytes) -> bytes:
     show roughly how large its modulus is, and one modulus for all would show what is a decoy."""
     number = int.from_bytes(hashlib.shake_256(seed + client_id).digest(RSA_BITS // 8), "big")
     modulus = number | 1 << (RSA_BITS - 1) | 1
-    return RSA.construct((modulus, _PUBLIC_EXPONENT), consistency_check=False).export_key("DER")
+    return _der(RSAPublicNumbers(_PUBLIC_EXPONENT, modulus).public_key())

@@ -13,27 +13,11 @@ from server.errors import DigestMismatch, UnknownUpload
 from server.quota import Reservation
 from server.repository import Client
 from server.sealing import SegmentOpener
+from server.segmentmemory import SegmentMemory
 from server.storage import DirectoryStorage, StagedFile
-
-_SIGNATURE_BYTES = 64
 
 Key = tuple[bytes, bytes]
 """Client id and upload id."""
-
-
-@dataclass(frozen=True, slots=True)
-class Receipt:
-    """What *stored* carries: the body and the signature over it (64 bytes)."""
-
-    body: bytes
-    signature: bytes
-
-    def pack(self) -> bytes:
-        return self.body + self.signature
-
-    @classmethod
-    def unpack(cls, data: bytes) -> "Receipt":
-        return cls(data[:-_SIGNATURE_BYTES], data[-_SIGNATURE_BYTES:])
 
 
 @dataclass(slots=True)
@@ -92,7 +76,7 @@ class Attempt:
         key: bytes,
         object_id: bytes,
         reservation: Reservation,
-        buffer: memoryview,
+        memory: SegmentMemory,
     ) -> None:
         self.client = client
         self.request = request
@@ -100,10 +84,11 @@ class Attempt:
         self.reservation = reservation
         self.lock = threading.Lock()
         self.ended = False
+        self._memory = memory
         self._digest = hashlib.sha256()
         self.staged = storage.resume(client.id, object_id)
         try:
-            self.offset = self._keep_whole_segments(buffer)
+            self.offset = self._keep_whole_segments()
         except BaseException:
             self.staged.close()
             raise
@@ -114,7 +99,12 @@ class Attempt:
         """Which upload it is an attempt at."""
         return self.client.id, self.request.upload_id
 
-    def _keep_whole_segments(self, buffer: memoryview) -> int:
+    @property
+    def all_there(self) -> bool:
+        """Whether the final segment has come."""
+        return self._opener.finished
+
+    def _keep_whole_segments(self) -> int:
         size = self.request.size
         held = self.staged.size - self.staged.size % SEGMENT_BYTES
         if size is not None:
@@ -123,19 +113,20 @@ class Attempt:
             elif held == size and held:
                 held -= SEGMENT_BYTES  # the final segment is never counted as held
         self.staged.cut(held)
-        for piece in self.staged.content(buffer):
-            self._digest.update(piece)
+        with self._memory.buffer() as buffer:
+            for piece in self.staged.content(buffer):
+                self._digest.update(piece)
         self.reservation.write(held)
         return held
 
-    def take(self, segment: Segment, buffer: memoryview) -> None:
+    def take(self, segment: Segment) -> None:
         """Opens and writes a segment.
 
         Raises `BadSegment`, `UnknownUpload` when another attempt has taken over, `DigestMismatch`
         beyond the size that was announced, `LimitReached` or `StorageError`.
         """
         sealed = memoryview(segment.sealed)
-        with self.lock:
+        with self.lock, self._memory.buffer() as buffer:
             if self.ended:
                 raise UnknownUpload("another attempt has taken over")
             plain = self._opener.open(segment.index, sealed, buffer, final=segment.final)
@@ -143,8 +134,9 @@ class Attempt:
             if announced is not None and self.staged.size + len(plain) > announced:
                 raise DigestMismatch(f"more content than the {announced} bytes announced")
             self.reservation.write(len(plain))
-            self._digest.update(plain)
-            self.staged.write(plain)
+            # The sum needs a processor and the disk does not: both at once.
+            with self._memory.meanwhile(self._digest.update, plain):
+                self.staged.write(plain)
 
     def complete(self, end: End) -> Incoming:
         """The finished content; raises `DigestMismatch` when it is not what the client read."""

@@ -2,7 +2,8 @@
 
 from dataclasses import dataclass
 
-from server.attempts import Incoming, Receipt
+from protocol.messages4 import Stored
+from server.attempts import Incoming
 from server.errors import ServerError
 from server.refusals import Failure
 from server.uploading import Uploads
@@ -16,7 +17,7 @@ class Answer:
     """What became of a small file of `size` bytes; `size` is 0 where nothing was published."""
 
     request_id: int
-    result: Receipt | Failure
+    result: Stored | Failure
     size: int
 
 
@@ -25,7 +26,7 @@ class SmallFiles:
 
     def __init__(self, uploads: Uploads) -> None:
         self._uploads = uploads
-        self._waiting: list[tuple[int, Incoming | Receipt | Failure]] = []
+        self._waiting: list[tuple[int, Incoming | Stored | Failure]] = []
         self._bytes = 0
 
     def __bool__(self) -> bool:
@@ -36,7 +37,7 @@ class SmallFiles:
         """Whether no more of them should wait."""
         return len(self._waiting) >= _BATCH_FILES or self._bytes >= _BATCH_BYTES
 
-    def add(self, request_id: int, file: Incoming | Receipt | Failure, sealed_bytes: int) -> None:
+    def add(self, request_id: int, file: Incoming | Stored | Failure, sealed_bytes: int) -> None:
         """Adds a staged file, or what there is to answer where nothing is to be published."""
         self._waiting.append((request_id, file))
         self._bytes += sealed_bytes
@@ -53,7 +54,7 @@ class SmallFiles:
             for request_id, file in waiting
         ]
 
-    def _outcomes(self, staged: list[Incoming]) -> list[Receipt | ServerError]:
+    def _outcomes(self, staged: list[Incoming]) -> list[Stored | ServerError]:
         if not staged:
             return []
         try:

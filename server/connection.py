@@ -1,6 +1,7 @@
 """One client's connection: finds out which protocol it speaks, then moves bytes between its socket
 and its session, within deadlines."""
 
+import contextlib
 import logging
 import select
 import socket
@@ -8,11 +9,16 @@ import socketserver
 import ssl
 import time
 from collections.abc import Iterable, Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Protocol
 
-from protocol.channel import ALPN, TLS_HANDSHAKE
+from protocol.channel import ALPN, DATA_PREFACE, TLS_HANDSHAKE
+from protocol.contexts import TICKET_BYTES
 from server.certificate import Certificate
+from server.datasession import DataSession
+from server.openuploads import DataLink
 from server.session3 import Services, Session3
 from server.session4 import Services4, Session4
 
@@ -38,9 +44,11 @@ class Session(Protocol):
     def introduced(self) -> bool: ...
     @property
     def has_deferred(self) -> bool: ...
+    def is_awaited(self, seconds: float) -> bool: ...
     def writable(self) -> memoryview: ...
     def written(self, size: int) -> Iterator[bytes | memoryview]: ...
     def deferred(self) -> Iterator[bytes | memoryview]: ...
+    def farewell(self) -> Iterator[bytes | memoryview]: ...
     def close(self) -> None: ...
 
 
@@ -63,9 +71,15 @@ class Connection(socketserver.BaseRequestHandler):
         self._config = self.server.config
         self._socket = self.request
         self._connected = time.monotonic()
+        with ExitStack() as self._stack:
+            self._handle()
+
+    def _handle(self) -> None:
         session: Session | None = None
         try:
             self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            # A control connection says nothing while its data connection works.
+            self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
             session = self._open_session()
             if session is not None:
                 self.server.attach(self.request, self._socket, session)
@@ -89,10 +103,42 @@ class Connection(socketserver.BaseRequestHandler):
             return None
         if first[0] == TLS_HANDSHAKE:
             return self._open_tls(address)
-        if self._config.loopback or self._config.allow_protocol_3:
-            return Session3(self.server.doors.services3, address)
-        _log.warning("connection from %s refused: protocol 3 is not allowed here", address)
-        return None
+        protocol_3 = self._config.loopback or self._config.allow_protocol_3
+        if not protocol_3 and first[0] != DATA_PREFACE[0]:
+            _log.warning("connection from %s refused: protocol 3 is not allowed here", address)
+            return None
+        beginning = self._receive_exactly(len(DATA_PREFACE))
+        if beginning == DATA_PREFACE:
+            return self._open_data(address)
+        if not protocol_3 or not beginning:
+            return None
+        session = Session3(self.server.doors.services3, address)
+        self._send(session.receive(memoryview(beginning)))
+        return session
+
+    def _open_data(self, address: str) -> Session | None:
+        tickets, bans = self.server.doors.services4.tickets, self.server.doors.services4.bans
+        uploads = tickets.redeem(self._receive_exactly(TICKET_BYTES))
+        if uploads is None:
+            bans.record(address)
+            _log.warning("data connection from %s refused: no good ticket", address)
+            return None
+        # A socket of its own for the control connection's thread: it has another timeout.
+        sending = self._stack.enter_context(self._socket.dup())
+        sending.settimeout(self._config.read_seconds)
+
+        def send(parts: Iterable[bytes | memoryview]) -> None:
+            for part in parts:
+                sending.sendall(part)
+
+        def end(how: int) -> None:
+            with contextlib.suppress(OSError):  # it has ended already
+                sending.shutdown(how)
+
+        link = DataLink(send, partial(end, socket.SHUT_RD), partial(end, socket.SHUT_RDWR))
+        session = DataSession(uploads, link, address)
+        self._send([session.greeting()])
+        return session
 
     def _open_tls(self, address: str) -> Session | None:
         context, fingerprint = self.server.doors.certificate.current
@@ -112,6 +158,18 @@ class Connection(socketserver.BaseRequestHandler):
             return None
         return Session4(self.server.doors.services4, address, fingerprint)
 
+    def _receive_exactly(self, size: int) -> bytes:
+        """So many bytes of one that has not said yet what it is; fewer when it ends before."""
+        received = b""
+        while len(received) < size:
+            left = self._connected + self._config.handshake_seconds - time.monotonic()
+            self._socket.settimeout(_left(left))
+            data = self._socket.recv(size - len(received))
+            if not data:
+                break
+            received += data
+        return received
+
     def _serve(self, session: Session) -> None:
         began, received = 0.0, 0
         while not session.ended and not (self.server.draining and not session.busy):
@@ -124,12 +182,11 @@ class Connection(socketserver.BaseRequestHandler):
                 began = time.monotonic()
             view = session.writable()
             patience = self._patience(session, began, received)
+            if session.between_requests and not self._goes_on(session, patience):
+                continue
             # A drain ends our reading, which TLS would take, and tell the client, for an attack.
-            if isinstance(self._socket, ssl.SSLSocket) and not session.busy:
-                if not self._more_at_hand(patience):
-                    raise TimeoutError
-                if self.server.draining:
-                    return
+            if self.server.draining and not session.busy:
+                break
             self._socket.settimeout(patience)
             size = self._socket.recv_into(view)
             if not size:
@@ -137,6 +194,16 @@ class Connection(socketserver.BaseRequestHandler):
                 return
             received += size
             self._send(session.written(size))
+        if not session.ended:
+            self._send(session.farewell())
+
+    def _goes_on(self, session: Session, patience: float) -> bool:
+        """Whether a request has begun; False when it is to be waited for once more."""
+        if self._more_at_hand(patience):
+            return True
+        if not session.is_awaited(patience):
+            raise TimeoutError
+        return False
 
     def _send(self, responses: Iterable[bytes | memoryview]) -> None:
         for response in responses:

@@ -49,6 +49,14 @@ class TooManyAttempts(ServerError):
         self.seconds = seconds
 
 
+class DataConnectionLost(ServerError):
+    """The client no longer takes content on its data connection: it opens another one."""
+
+
+class ShuttingDown(ServerError):
+    """The server is being stopped: the client comes back when it runs again."""
+
+
 class FileExists(ServerError):
     """The policy of the upload forbids replacing the file of this name."""
 

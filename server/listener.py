@@ -114,6 +114,7 @@ class Listener(socketserver.ThreadingTCPServer):
             self.doors.services3.key_table.expire()
             self.doors.services4.bans.expire()
             self.doors.services4.rates.expire()
+            self.doors.services4.tickets.expire()
         except Exception:  # noqa: BLE001 - whatever it is, accepting must go on
             _log.exception("what is over could not be forgotten")
 

@@ -25,6 +25,7 @@ from server.rates import Rates
 from server.receiving import Receiver
 from server.repository import Renaming, Repository, StoredFile
 from server.sealing import SegmentSealer, content_key
+from server.segmentmemory import SegmentMemory
 from server.storage import read_fully
 
 
@@ -32,11 +33,17 @@ class OwnFiles:
     """The files of one client."""
 
     def __init__(
-        self, repository: Repository, receiver: Receiver, rates: Rates, client_id: bytes
+        self,
+        repository: Repository,
+        receiver: Receiver,
+        rates: Rates,
+        memory: SegmentMemory,
+        client_id: bytes,
     ) -> None:
         self._repository = repository
         self._receiver = receiver
         self._rates = rates
+        self._memory = memory
         self._client_id = client_id
 
     def carry_out(self, request: Request4) -> Response4:
@@ -70,11 +77,11 @@ class OwnFiles:
         return file, stream
 
     def content(
-        self, file: StoredFile, stream: BinaryIO, request: Get, secret: bytes, plain: memoryview
+        self, file: StoredFile, stream: BinaryIO, request: Get, secret: bytes
     ) -> Iterator[Content]:
         """The segments of what `open` gave, each valid until the next one.
 
-        `plain` has room for one of them. Raises `StorageError`.
+        Raises `StorageError`.
         """
         key = content_key(
             secret, request.salt, Direction.TO_CLIENT, self._client_id, file.object_id
@@ -84,9 +91,11 @@ class OwnFiles:
         last = segment_count(file.size) - 1
         for index in range(request.offset // SEGMENT_BYTES, last + 1):
             start, end = segment_span(index, file.size)
-            size = read_fully(stream, plain[: end - start])
-            self._rates.take(self._client_id, size)
-            piece = sealer.seal(index, plain[:size], sealed, final=index == last)
+            self._rates.take(self._client_id, end - start)
+            # Not kept while the client takes its time to receive.
+            with self._memory.buffer() as plain:
+                size = read_fully(stream, plain[: end - start])
+                piece = sealer.seal(index, plain[:size], sealed, final=index == last)
             yield Content(index, index == last, piece)
 
     def _find(self, name: str) -> StoredFile:

@@ -3,11 +3,15 @@
 Certificates are renewed; a receipt must be verifiable years later by the key it was signed with.
 """
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from protocol.merkle import MerkleTree
+from protocol.messages4 import Stored
+from protocol.receipts import signed_bytes
 from server.durability import write_private
 from server.errors import ConfigurationError
 
@@ -35,6 +39,11 @@ class ReceiptKey:
         )
         """The 32-byte public key."""
 
-    def sign(self, body: bytes) -> bytes:
-        """The 64-byte signature over a receipt's body."""
-        return self._key.sign(body)
+    def sign(self, bodies: Sequence[bytes]) -> list[Stored]:
+        """The receipts with these packed bodies, 1 to 65,535 of them, under one signature."""
+        tree, count = MerkleTree(bodies), len(bodies)
+        signature = self._key.sign(signed_bytes(count, tree.root))
+        return [
+            Stored(body, index, count, tree.path(index), signature)
+            for index, body in enumerate(bodies)
+        ]

@@ -10,6 +10,7 @@ Failure = ServerError | ProtocolError
 """What a request of protocol 4 may fail with."""
 
 _RETRY_SECONDS = 30
+_RESTART_SECONDS = 5
 
 # The first entry that an error is an instance of counts: special ones stand before general ones.
 _REASONS: tuple[tuple[type[Exception], Reason, int], ...] = (
@@ -25,6 +26,8 @@ _REASONS: tuple[tuple[type[Exception], Reason, int], ...] = (
     (errors.LimitReached, Reason.QUOTA, 0),
     (errors.DigestMismatch, Reason.DIGEST_MISMATCH, 0),
     (errors.UnknownUpload, Reason.UNKNOWN_UPLOAD, 0),
+    (errors.DataConnectionLost, Reason.SERVER_FAILED, 1),
+    (errors.ShuttingDown, Reason.SHUTTING_DOWN, _RESTART_SECONDS),
 )
 # Why access was denied, and what failed in the server, is for the log and nobody else.
 _SILENT = frozenset((Reason.ACCESS_DENIED, Reason.SERVER_FAILED))

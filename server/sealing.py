@@ -1,8 +1,9 @@
 """Protocol 4's sealed segments on the server's side (section 4): AES-256-GCM."""
 
-from Crypto.Cipher import AES
-from Crypto.Hash import SHA256
-from Crypto.Protocol.KDF import HKDF
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from protocol.contexts import (
     KEY_BYTES,
@@ -20,14 +21,14 @@ def content_key(
 ) -> bytes:
     """The key of one content: HKDF-SHA256 (RFC 5869) from the connection's secret."""
     info = content_key_info(direction, client_id, upload_id)
-    return HKDF(secret, KEY_BYTES, salt, SHA256, context=info)
+    return HKDF(SHA256(), KEY_BYTES, salt, info).derive(secret)
 
 
 class SegmentOpener:
     """Opens the segments of one attempt at an upload, in order."""
 
     def __init__(self, key: bytes, upload_id: bytes, next_index: int) -> None:
-        self._key = key
+        self._cipher = AESGCM(key)
         self._upload_id = upload_id
         self.next_index = next_index
         self.finished = False
@@ -40,14 +41,11 @@ class SegmentOpener:
         """
         if self.finished or index != self.next_index:
             raise BadSegment(f"segment {index} where {self.next_index} is due")
-        size = len(sealed) - TAG_BYTES
-        cipher = AES.new(self._key, AES.MODE_GCM, nonce=segment_nonce(index, final=final))
-        cipher.update(associated_data(self._upload_id, index))
-        opened = plain[:size]
+        opened = plain[: len(sealed) - TAG_BYTES]
+        nonce, covered = segment_nonce(index, final=final), associated_data(self._upload_id, index)
         try:
-            cipher.decrypt(sealed[:size], output=opened)
-            cipher.verify(bytes(sealed[size:]))
-        except ValueError as error:
+            self._cipher.decrypt_into(nonce, sealed, covered, opened)
+        except InvalidTag as error:
             raise BadSegment(f"segment {index} does not verify") from error
         self.next_index = index + 1
         self.finished = final
@@ -58,14 +56,12 @@ class SegmentSealer:
     """Seals the segments of one download."""
 
     def __init__(self, key: bytes, upload_id: bytes) -> None:
-        self._key = key
+        self._cipher = AESGCM(key)
         self._upload_id = upload_id
 
     def seal(self, index: int, plain: memoryview, sealed: memoryview, *, final: bool) -> memoryview:
         """Ciphertext and tag, written to the front of `sealed`."""
-        size = len(plain)
-        cipher = AES.new(self._key, AES.MODE_GCM, nonce=segment_nonce(index, final=final))
-        cipher.update(associated_data(self._upload_id, index))
-        cipher.encrypt(plain, output=sealed[:size])
-        sealed[size : size + TAG_BYTES] = cipher.digest()
-        return sealed[: size + TAG_BYTES]
+        whole = sealed[: len(plain) + TAG_BYTES]
+        nonce, covered = segment_nonce(index, final=final), associated_data(self._upload_id, index)
+        self._cipher.encrypt_into(nonce, plain, covered, whole)
+        return whole

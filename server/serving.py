@@ -21,9 +21,11 @@ from server.rates import Rates
 from server.receiptkey import ReceiptKey
 from server.receiving import Receiver, Recovery
 from server.repository import Repository, open_repository
+from server.segmentmemory import SegmentMemory
 from server.session3 import Services
 from server.session4 import Services4
 from server.storage import DirectoryStorage
+from server.tickets import Tickets
 from server.uploading import Uploads
 
 _log = logging.getLogger(__name__)
@@ -54,6 +56,7 @@ def listening(config: Config) -> Iterator[Listener]:
         generations = generations_by_code(GENERATIONS[config.generation_1025])
         services3 = Services(config, repository, receiver, key_file, key_table, generations)
         services4 = _services4(config, repository, receiver)
+        stack.callback(services4.memory.close)
         doors = Doors(services3, services4, open_certificate(config))
         listener = Listener(config, doors)
         stack.callback(listener.server_close)
@@ -71,7 +74,8 @@ def open_certificate(config: Config) -> Certificate:
 
 def _services4(config: Config, repository: Repository, receiver: Receiver) -> Services4:
     receipt_key = ReceiptKey(config.data / "receipt.key")
-    uploads = Uploads(receiver, repository, receipt_key)
+    memory = SegmentMemory()
+    uploads = Uploads(receiver, repository, receipt_key, memory)
     uploads.expire(config.upload_days * 86400)
     return Services4(
         config=config,
@@ -82,6 +86,8 @@ def _services4(config: Config, repository: Repository, receiver: Receiver) -> Se
         bans=Bans(config.max_failed_attempts, config.ban_seconds),
         rates=Rates(config.max_rate_per_client),
         receipt_key=receipt_key,
+        memory=memory,
+        tickets=Tickets(),
     )
 
 
@@ -108,14 +114,17 @@ def _reload(certificate: Certificate) -> None:
         _log.info("certificate %s", certificate)
 
 
-def _sweep(receiver: Receiver, stop: Callable[[], bool]) -> None:
+def _sweep(services: Services4, stop: Callable[[], bool]) -> None:
     try:
-        removed = receiver.sweep(stop)
+        removed = services.receiver.sweep(stop)
+        expired = services.uploads.expire(services.config.upload_days * 86400)
     except ServerError as error:
-        _log.warning("replaced and removed objects stay for now: %s", error)
+        _log.warning("what nobody needs any more stays for now: %s", error)
     else:
         if removed:
             _log.info("%d objects that no name leads to any more removed", removed)
+        if expired:
+            _log.info("%d interrupted uploads given up: their clients did not go on", expired)
 
 
 def serve(config: Config, announce: Callable[[str], None]) -> int:
@@ -139,7 +148,7 @@ def serve(config: Config, announce: Callable[[str], None]) -> int:
         host = f"[{config.host}]" if ":" in config.host else config.host
         announce(f"certificate {listener.doors.certificate}")
         announce(f"listening on {host} port {listener.port}, files in {config.data}")
-        receiver, swept_at = listener.doors.services4.receiver, time.monotonic()
+        swept_at = time.monotonic()
         # The kernel may give the signal to another thread, which wakes nobody here.
         while not signals and accepting.is_alive():
             time.sleep(_SIGNAL_POLL_SECONDS)
@@ -147,7 +156,7 @@ def serve(config: Config, announce: Callable[[str], None]) -> int:
                 reloads.clear()
                 _reload(listener.doors.certificate)
             if time.monotonic() >= swept_at + _SWEEP_SECONDS:
-                _sweep(receiver, lambda: bool(signals))
+                _sweep(listener.doors.services4, lambda: bool(signals))
                 swept_at = time.monotonic()
         if not signals:
             _log.error("no connection can be accepted any more")

@@ -138,6 +138,14 @@ class Session3:
         """Nothing: see `has_deferred`."""
         return iter(())
 
+    def is_awaited(self, _seconds: float) -> bool:
+        """Whether the connection may stay silent for longer: never."""
+        return False
+
+    def farewell(self) -> Iterator[bytes]:
+        """Nothing: protocol 3 has no message for it."""
+        return iter(())
+
     def receive(self, data: memoryview) -> Iterator[bytes]:
         """Takes what the peer sent, in any pieces, and yields the responses to send back."""
         try:

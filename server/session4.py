@@ -6,7 +6,7 @@ The rules, all of which live here:
 - Requests are carried out and answered in order. Small files alone are held back: all that have
   arrived without a gap are made durable together, before anything else is carried out (`deferred`).
 - A failed segment fails its attempt; what follows of that attempt is passed over, and its end is
-  answered with the reason.
+  answered with the reason (`server.openuploads`).
 - What the client may not do is answered (`server.refusals`); what breaks the protocol, and failed
   access, also ends the connection.
 """
@@ -16,12 +16,12 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from protocol.contexts import SEGMENT_BYTES, SMALL_FILE_BYTES
 from protocol.decoder4 import FrameDecoder
 from protocol.errors import ProtocolError, UnsafeName
 from protocol.messages4 import (
     REQUESTS,
     Abandon,
+    Attach,
     Begin,
     Begun,
     Challenge,
@@ -38,27 +38,29 @@ from protocol.messages4 import (
     Response4,
     Segment,
     Stored,
+    Ticket,
     pack_head,
     pack_message,
 )
 from protocol.names import check_client_name, check_path
 from server.access import Access, Bans
 from server.access import Challenge as SentChallenge
-from server.attempts import Attempt, Incoming, Receipt
+from server.attempts import Incoming
 from server.batching import SmallFiles
 from server.config import Config
-from server.errors import AccessDenied, ServerError, StorageFull, UnknownUpload
+from server.errors import AccessDenied, ServerError, ShuttingDown
+from server.openuploads import OpenUploads
 from server.ownfiles import OwnFiles, entry_of
 from server.rates import Rates
 from server.receiptkey import ReceiptKey
 from server.receiving import Receiver
 from server.refusals import Failure, explain
 from server.repository import Client, Repository
+from server.segmentmemory import SegmentMemory
+from server.tickets import Tickets
 from server.uploading import Uploads
 
 _requests = logging.getLogger("server.requests")
-
-_MAX_ATTEMPTS = 4
 
 Buffer = bytes | memoryview
 
@@ -75,6 +77,8 @@ class Services4:
     bans: Bans
     rates: Rates
     receipt_key: ReceiptKey
+    memory: SegmentMemory
+    tickets: Tickets
 
 
 class Session4:
@@ -90,10 +94,8 @@ class Session4:
         self._challenge: SentChallenge | None = None
         self._client: Client | None = None
         self._secret = b""
-        self._attempts: dict[bytes, Attempt] = {}
-        self._failed: dict[bytes, Failure] = {}
+        self._open_uploads: OpenUploads | None = None
         self._small = SmallFiles(services.uploads)
-        self._plain: memoryview | None = None
         self._began = 0.0
         self.ended = False
         """Whether the connection must be closed once everything yielded has been sent."""
@@ -106,12 +108,18 @@ class Session4:
     @property
     def busy(self) -> bool:
         """Whether something is under way that a drain should let finish."""
-        return bool(self._attempts or self._small or not self._decoder.between_messages)
+        return bool(self._open_uploads or self._small or not self._decoder.between_messages)
 
     @property
     def between_requests(self) -> bool:
         """Whether the next byte begins a new message."""
         return self._decoder.between_messages
+
+    def is_awaited(self, seconds: float) -> bool:
+        """Whether the connection may stay although it has been silent for so many seconds: its data
+        connection was not."""
+        uploads = self._open_uploads
+        return uploads is not None and uploads.latest > time.monotonic() - seconds
 
     @property
     def has_deferred(self) -> bool:
@@ -140,13 +148,17 @@ class Session4:
     def deferred(self) -> Iterator[Buffer]:
         """Makes the small files that wait durable together and yields their answers."""
         for answer in self._small.publish():
-            if isinstance(answer.result, Receipt):
+            if isinstance(answer.result, Stored):
                 self._log("Put", None, answer.size)
-                stored = Stored(answer.result.body, answer.result.signature)
-                yield pack_message(stored, answer.request_id)
+                yield pack_message(answer.result, answer.request_id)
             else:
                 self._log("Put", answer.result, answer.size)
                 yield pack_message(explain(answer.result), answer.request_id)
+
+    def farewell(self) -> Iterator[Buffer]:
+        """Tells a client with nothing under way that the server stops."""
+        self.ended = True
+        yield pack_message(explain(ShuttingDown("the server is being stopped")), 0)
 
     def close(self) -> None:
         """Ends the session: interrupted uploads stay for the next attempt."""
@@ -154,8 +166,9 @@ class Session4:
             for _ in self.deferred():
                 pass  # what was received whole is kept even when its answer reaches nobody
         finally:
-            while self._attempts:
-                self._services.uploads.leave(self._attempts.popitem()[1])
+            if self._open_uploads is not None:
+                self._services.tickets.revoke(self._open_uploads)
+                self._open_uploads.close()
 
     # One request
 
@@ -165,7 +178,7 @@ class Session4:
             self._check_turn(request)
             match request:
                 case Segment():
-                    self._take(request)
+                    self._uploads.take(request)
                     return
                 case Put():
                     yield from self._defer(request_id, request)
@@ -210,10 +223,11 @@ class Session4:
             case End():
                 return self._end(request)
             case Abandon(upload_id=upload_id):
-                self._failed.pop(upload_id, None)
-                self._leave(upload_id)
+                self._uploads.leave(upload_id)
                 self._services.uploads.abandon(self._known, upload_id)
                 return Done()
+            case Attach():
+                return Ticket(self._services.tickets.issue(self._uploads))
             case _:
                 return self._files.carry_out(request)
 
@@ -223,8 +237,8 @@ class Session4:
         check_client_name(request.name)
         self._check_length(request.name)
         self._services.receiver.quota.check_free_space()
-        client = self._services.access.register(request.name, request.token, request.public_key)
-        return Registered(client.id)
+        access = self._services.access
+        return Registered(access.register(request.name, request.token, request.public_key))
 
     def _connect(self, request: Connect) -> Response4:
         challenge = self._services.access.challenge(request.client_id, self._fingerprint)
@@ -237,6 +251,8 @@ class Session4:
             raise ProtocolError("a proof without a challenge")
         self._client = self._services.access.check(challenge, request.proof)
         self._secret = challenge.secret
+        services = self._services
+        self._open_uploads = OpenUploads(services.uploads, services.rates, self._client.id)
         return Connected(self._services.receipt_key.public, int(time.time()), self._client.name)
 
     @property
@@ -247,62 +263,31 @@ class Session4:
 
     # Uploads
 
+    @property
+    def _uploads(self) -> OpenUploads:
+        if self._open_uploads is None:
+            raise ProtocolError("the client has not proved itself")
+        return self._open_uploads
+
     def _begin(self, request: Begin) -> Response4:
         check_path(request.name)
-        self._failed.pop(request.upload_id, None)
-        self._leave(request.upload_id)
-        if len(self._attempts) >= _MAX_ATTEMPTS:
-            raise StorageFull(f"more than {_MAX_ATTEMPTS} uploads at once on one connection")
-        opened = self._services.uploads.begin(
-            self._known, request, self._secret, self._buffer(SEGMENT_BYTES)
-        )
-        if isinstance(opened, Receipt):
-            return Stored(opened.body, opened.signature)
-        self._attempts[request.upload_id] = opened
+        self._uploads.make_room(request.upload_id)
+        opened = self._services.uploads.begin(self._known, request, self._secret)
+        if isinstance(opened, Stored):
+            return opened
+        self._uploads.add(opened)
         return Begun(opened.offset)
 
-    def _take(self, segment: Segment) -> None:
-        """Raises why the segment is refused; what follows of its attempt is passed over."""
-        attempt = self._attempts.get(segment.upload_id)
-        if attempt is None:
-            return
-        try:
-            self._services.rates.take(self._known.id, len(segment.sealed))
-            attempt.take(segment, self._buffer(SEGMENT_BYTES))
-        except ServerError as error:
-            self._fail(segment.upload_id, error)
-            raise
-
-    def _fail(self, upload_id: bytes, error: ServerError) -> None:
-        self._failed[upload_id] = error
-        if len(self._failed) > _MAX_ATTEMPTS:  # their ends were never sent
-            del self._failed[next(iter(self._failed))]
-        attempt = self._attempts.pop(upload_id)
-        self._services.uploads.leave(attempt, error)
-
     def _end(self, request: End) -> Response4:
-        failure = self._failed.pop(request.upload_id, None)
-        if failure is not None:
-            raise failure
-        attempt = self._attempts.pop(request.upload_id, None)
-        if attempt is None:
-            raise UnknownUpload("it was not begun here")
-        receipt = self._services.uploads.finish(attempt, request)
-        return Stored(receipt.body, receipt.signature)
-
-    def _leave(self, upload_id: bytes) -> None:
-        attempt = self._attempts.pop(upload_id, None)
-        if attempt is not None:
-            self._services.uploads.leave(attempt)
+        attempt = self._uploads.take_out(request.upload_id, self._services.config.read_seconds)
+        return self._services.uploads.finish(attempt, request)
 
     def _defer(self, request_id: int, request: Put) -> Iterator[Buffer]:
-        file: Incoming | Receipt | Failure
+        file: Incoming | Stored | Failure
         try:
             check_path(request.name)
             self._services.rates.take(self._known.id, len(request.sealed))
-            file = self._services.uploads.put(
-                self._known, request, self._secret, self._buffer(SMALL_FILE_BYTES)
-            )
+            file = self._services.uploads.put(self._known, request, self._secret)
         except (ServerError, UnsafeName) as error:
             file = error
         self._small.add(request_id, file, len(request.sealed))
@@ -314,25 +299,29 @@ class Session4:
     @property
     def _files(self) -> OwnFiles:
         services = self._services
-        return OwnFiles(services.repository, services.receiver, services.rates, self._known.id)
+        return OwnFiles(
+            services.repository,
+            services.receiver,
+            services.rates,
+            services.memory,
+            self._known.id,
+        )
 
     def _send(self, request_id: int, request: Get) -> Iterator[Buffer]:
         files = self._files
         file, stream = files.open(request)
         with stream:
             yield pack_message(entry_of(file), request_id)
-            buffer = self._buffer(SEGMENT_BYTES)
-            for content in files.content(file, stream, request, self._secret, buffer):
-                yield pack_head(content, request_id)
-                yield memoryview(content.sealed)
+            link = self._uploads.link
+            for content in files.content(file, stream, request, self._secret):
+                parts = (pack_head(content, request_id), memoryview(content.sealed))
+                if link is None:
+                    yield from parts
+                else:
+                    link.send(parts)
         self._log("Get", None, file.size - request.offset)
 
     # Odds and ends
-
-    def _buffer(self, size: int) -> memoryview:
-        if self._plain is None or len(self._plain) < size:
-            self._plain = memoryview(bytearray(size))
-        return self._plain
 
     def _check_length(self, name: str) -> None:
         limit = self._services.config.max_name_bytes

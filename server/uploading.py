@@ -15,9 +15,10 @@ import time
 from collections.abc import Callable, Sequence
 
 from protocol.contexts import Direction
-from protocol.messages4 import Begin, End, Policy, Put
+from protocol.errors import BadSegment
+from protocol.messages4 import Begin, End, Policy, Put, Stored
 from protocol.receipts import ReceiptBody
-from server.attempts import Attempt, Incoming, Key, Receipt, Turns
+from server.attempts import Attempt, Incoming, Key, Turns
 from server.errors import (
     DigestMismatch,
     FileExists,
@@ -32,6 +33,7 @@ from server.receiptkey import ReceiptKey
 from server.receiving import OBJECT_ID_BYTES, Receiver
 from server.repository import Client, Publication, Published, Repository, StoredFile, Upload
 from server.sealing import SegmentOpener, content_key
+from server.segmentmemory import SegmentMemory
 
 _log = logging.getLogger(__name__)
 
@@ -44,8 +46,10 @@ class Uploads:
         receiver: Receiver,
         repository: Repository,
         receipt_key: ReceiptKey,
+        memory: SegmentMemory,
         now: Callable[[], float] = time.time,
     ) -> None:
+        self._memory = memory
         self.storage = receiver.storage
         self._receiver = receiver
         self._repository = repository
@@ -61,9 +65,7 @@ class Uploads:
             staged.close()
             self._keep((row.client_id, row.upload_id), row.name, staged.size)
 
-    def begin(
-        self, client: Client, request: Begin, secret: bytes, buffer: memoryview
-    ) -> Attempt | Receipt:
+    def begin(self, client: Client, request: Begin, secret: bytes) -> Attempt | Stored:
         """Opens an attempt, or gives the receipt of an upload that was completed before.
 
         Raises `FileExists`, `LimitReached`, `StorageError` or `RepositoryError`.
@@ -81,7 +83,7 @@ class Uploads:
             if kept is not None:
                 kept.release()
             try:
-                opened = self._open(client, request, secret, buffer)
+                opened = self._open(client, request, secret)
             except BaseException:  # whatever it was, what is staged still counts
                 if kept is not None:
                     self._keep(key, kept.name, kept.bytes)
@@ -91,9 +93,7 @@ class Uploads:
                     self._attempts[key] = opened
             return opened
 
-    def _open(
-        self, client: Client, request: Begin, secret: bytes, buffer: memoryview
-    ) -> Attempt | Receipt:
+    def _open(self, client: Client, request: Begin, secret: bytes) -> Attempt | Stored:
         reservation = self._receiver.quota.reserve(client.id, request.name, request.size)
         try:
             row = self._repository.begin_upload(self._row(client, request))
@@ -102,16 +102,18 @@ class Uploads:
                 row = self._repository.begin_upload(self._row(client, request))
             if row.receipt is not None:
                 reservation.release()
-                return Receipt.unpack(row.receipt)
+                return Stored.unpack(row.receipt)
             key = content_key(
                 secret, request.salt, Direction.TO_SERVER, client.id, request.upload_id
             )
-            return Attempt(self.storage, client, request, key, row.object_id, reservation, buffer)
+            return Attempt(
+                self.storage, client, request, key, row.object_id, reservation, self._memory
+            )
         except BaseException:  # whatever it was, the room is free again
             reservation.release()
             raise
 
-    def finish(self, attempt: Attempt, end: End) -> Receipt:
+    def finish(self, attempt: Attempt, end: End) -> Stored:
         """Publishes the content of an attempt, which is over whatever comes of it.
 
         Raises `UnknownUpload` when it was taken over or is not complete, `DigestMismatch`,
@@ -127,13 +129,11 @@ class Uploads:
             with self._lock:
                 self._attempts.pop(attempt.key, None)
             attempt.end()
-        if isinstance(outcome, Receipt):
+        if isinstance(outcome, Stored):
             return outcome
         raise outcome
 
-    def put(
-        self, client: Client, request: Put, secret: bytes, buffer: memoryview
-    ) -> Incoming | Receipt:
+    def put(self, client: Client, request: Put, secret: bytes) -> Incoming | Stored:
         """Stages a whole small file, or gives the receipt of one that was stored before and that
         now stands in its own way.
 
@@ -143,18 +143,19 @@ class Uploads:
         if key in self._attempts or key in self._kept:
             self.abandon(client, request.upload_id)
         try:
-            return self._stage(client, request, secret, buffer)
+            return self._stage(client, request, secret)
         except (FileExists, LimitReached):
             done = self._receipt_of(client, request.upload_id)
             if done is None:
                 raise
             return done
 
-    def _stage(self, client: Client, request: Put, secret: bytes, buffer: memoryview) -> Incoming:
+    def _stage(self, client: Client, request: Put, secret: bytes) -> Incoming:
         self._check_policy(client, request)
         key = content_key(secret, request.salt, Direction.TO_SERVER, client.id, request.upload_id)
-        opener = SegmentOpener(key, request.upload_id, 0)
-        plain = opener.open(0, memoryview(request.sealed), buffer, final=True)
+        sealed = memoryview(request.sealed)
+        buffer = memoryview(bytearray(len(sealed)))
+        plain = SegmentOpener(key, request.upload_id, 0).open(0, sealed, buffer, final=True)
         if not hmac.compare_digest(hashlib.sha256(plain).digest(), request.sha256):
             raise DigestMismatch("SHA-256 differs from what the client read")
         reservation = self._receiver.quota.reserve(client.id, request.name, len(plain))
@@ -176,7 +177,7 @@ class Uploads:
             request.sha256, request.modified, request.mode, request.policy,
         )  # fmt: skip
 
-    def publish(self, batch: Sequence[Incoming]) -> list[Receipt | ServerError]:
+    def publish(self, batch: Sequence[Incoming]) -> list[Stored | ServerError]:
         """Makes one client's files durable and visible together; for each its receipt, or why not.
 
         Raises `StorageError` when the disk failed: all of the batch is discarded, since a second
@@ -185,11 +186,21 @@ class Uploads:
         """
         try:
             self._put_in_place(batch)
-            published = self._repository.publish([self._publication(one) for one in batch])
+            published = self._commit(batch)
         finally:
             for incoming in batch:
                 incoming.reservation.release()
         return [self._outcome(*pair) for pair in zip(batch, published, strict=True)]
+
+    def _commit(self, batch: Sequence[Incoming]) -> list[Published]:
+        received = int(self._now())
+        by_object = {incoming.object_id: incoming for incoming in batch}
+
+        def sign(accepted: Sequence[Publication]) -> list[bytes]:
+            return self._sign([by_object[each.file.object_id] for each in accepted], received)
+
+        publications = [self._publication(incoming, received) for incoming in batch]
+        return self._repository.publish(publications, sign)
 
     def _put_in_place(self, batch: Sequence[Incoming]) -> None:
         try:
@@ -214,16 +225,20 @@ class Uploads:
 
     def expire(self, seconds: float) -> int:
         """Forgets uploads that are older, but those under way; returns how many were pending."""
-        with self._lock:
-            if self._attempts:
-                return 0
-        forgotten = self._repository.forget_uploads(int(self._now() - seconds))
-        for row in forgotten:
-            self._remove(row)
-            self._release((row.client_id, row.upload_id))
-        return len(forgotten)
+        before = int(self._now() - seconds)
+        self._repository.forget_completed_uploads(before)
+        forgotten = 0
+        for row in self._repository.pending_uploads():
+            if row.begun_at >= before:
+                continue
+            key = (row.client_id, row.upload_id)
+            with self._turns.of(key):
+                if key not in self._attempts:
+                    self._drop(key)
+                    forgotten += 1
+        return forgotten
 
-    def leave(self, attempt: Attempt, cause: ServerError | None = None) -> None:
+    def leave(self, attempt: Attempt, cause: ServerError | BadSegment | None = None) -> None:
         """Ends an attempt when its connection ends, or because of `cause`."""
         with self._turns.of(attempt.key):
             self._end(attempt, cause)
@@ -271,9 +286,9 @@ class Uploads:
         self.storage.discard(row.object_id)
         self.storage.remove(row.client_id, row.object_id)
 
-    def _receipt_of(self, client: Client, upload_id: bytes) -> Receipt | None:
+    def _receipt_of(self, client: Client, upload_id: bytes) -> Stored | None:
         row = self._repository.find_upload(client.id, upload_id)
-        return Receipt.unpack(row.receipt) if row and row.receipt else None
+        return Stored.unpack(row.receipt) if row and row.receipt else None
 
     def _check_policy(self, client: Client, request: Begin | Put) -> None:
         """A refusal that is known beforehand costs no transfer; the commit checks again."""
@@ -299,12 +314,7 @@ class Uploads:
             begun_at=int(self._now()),
         )
 
-    def _publication(self, incoming: Incoming) -> Publication:
-        received = int(self._now())
-        body = ReceiptBody(
-            self._receipt_key.public, incoming.client.id, incoming.upload_id, incoming.size,
-            received, incoming.sha256, incoming.client.name, incoming.name,
-        ).pack()  # fmt: skip
+    def _publication(self, incoming: Incoming, received: int) -> Publication:
         file = StoredFile(
             client_id=incoming.client.id,
             name=incoming.name,
@@ -316,10 +326,20 @@ class Uploads:
             modified=incoming.modified,
             mode=incoming.mode,
         )
-        receipt = Receipt(body, self._receipt_key.sign(body)).pack()
-        return Publication(file, incoming.upload_id, incoming.policy, receipt)
+        return Publication(file, incoming.upload_id, incoming.policy)
 
-    def _outcome(self, incoming: Incoming, published: Published) -> Receipt | ServerError:
+    def _sign(self, batch: Sequence[Incoming], received: int) -> list[bytes]:
+        key = self._receipt_key
+        bodies = [
+            ReceiptBody(
+                key.public, incoming.client.id, incoming.upload_id, incoming.size,
+                received, incoming.sha256, incoming.client.name, incoming.name,
+            ).pack()
+            for incoming in batch
+        ]  # fmt: skip
+        return [receipt.pack() for receipt in key.sign(bodies)]
+
+    def _outcome(self, incoming: Incoming, published: Published) -> Stored | ServerError:
         client_id = incoming.client.id
         if published.refused:
             self._receiver.remove_superseded(client_id, incoming.object_id)
@@ -328,4 +348,4 @@ class Uploads:
             self._receiver.remove_superseded(client_id, published.superseded)
         if published.receipt is None:
             return Refused("the upload was published without a receipt")
-        return Receipt.unpack(published.receipt)
+        return Stored.unpack(published.receipt)

@@ -183,7 +183,7 @@ def _fetch(context: Context, remote: Remote, one: _Wanted, progress: Progress) -
             output.file(Row(local, name, Outcome.SKIPPED))
             return
         _make_room(one)
-        entry = remote.get(name, one.local, progress=progress)
+        entry = remote.get(name, one.local, progress=progress, size=one.entry.size)
     except (FileFailed, NotWritten) as error:
         output.failed(local, name, error)
         return

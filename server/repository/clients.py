@@ -29,16 +29,17 @@ _OBJECTS = (
 class ClientStatements(SqlDatabase):
     """The part of a repository that keeps clients and tokens."""
 
-    def add_client(self, client: Client, token_digest: bytes | None = None) -> None:
-        def add(transaction: Transaction) -> None:
+    def add_client(self, client: Client, token_digest: bytes | None = None) -> bytes:
+        def add(transaction: Transaction) -> bytes:
+            known = _registered_before(transaction, client)
+            if known is not None:
+                return known
             if token_digest is not None and not _use_token(transaction, token_digest, client):
-                # A token that our own insert has used up, committed before the answer was lost.
-                if _is_registered(transaction, client):
-                    return
                 raise TokenRefused("the token is unknown, used, expired or for another name")
             _insert_client(transaction, client)
+            return client.id
 
-        self._write(add)
+        return self._write(add)
 
     def find_client(self, client_id: bytes) -> Client | None:
         rows = self._read(Query(_CLIENT + "WHERE id = ?", (client_id,)))
@@ -162,21 +163,24 @@ def _insert_client(transaction: Transaction, client: Client) -> None:
             client.disabled,
         )
     except DuplicateRow:
-        # The same id under this name is our own insert, committed before the answer was lost:
-        # nobody else can know an id that has not been given out yet.
-        if _is_registered(transaction, client):
-            return
         if transaction.rows("SELECT id FROM clients WHERE name = ?", name_bytes(client.name)):
             raise NameTaken(f"a client named {client.name!r} is registered") from None
         raise
 
 
-def _is_registered(transaction: Transaction, client: Client) -> bool:
-    return bool(
-        transaction.rows(
-            "SELECT id FROM clients WHERE id = ? AND name = ?", client.id, name_bytes(client.name)
-        )
+def _registered_before(transaction: Transaction, client: Client) -> bytes | None:
+    """The id of this very client, whose registration was committed before its answer was lost.
+
+    The id that we made is known to nobody else before it is given out; the key of protocol 4 is
+    known to its owner and to us.
+    """
+    rows = transaction.rows(
+        "SELECT id FROM clients WHERE (id = ? OR public_key = ?) AND name = ?",
+        client.id,
+        client.public_key,
+        name_bytes(client.name),
     )
+    return bytes(rows[0][0]) if rows else None
 
 
 def _client(row: Row) -> Client:

@@ -8,6 +8,7 @@ from server.repository.records import (
     Published,
     Renamed,
     Renaming,
+    Sign,
     StoredFile,
     Usage,
 )
@@ -33,8 +34,10 @@ _OBJECT = "SELECT object_id FROM files WHERE client_id = ? AND file_name = ?"
 class FileStatements(SqlDatabase):
     """The part of a repository that keeps files."""
 
-    def publish(self, publications: Sequence[Publication]) -> list[Published]:
-        return self._write(Batch(publications, self.dialect)) if publications else []
+    def publish(
+        self, publications: Sequence[Publication], sign: Sign | None = None
+    ) -> list[Published]:
+        return self._write(Batch(publications, self.dialect, sign)) if publications else []
 
     def publish_file(self, file: StoredFile) -> bytes | None:
         (published,) = self.publish([Publication(file)])

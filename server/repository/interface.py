@@ -8,6 +8,7 @@ from server.repository.records import (
     Publication,
     Published,
     Renamed,
+    Sign,
     StoredFile,
     Token,
     Upload,
@@ -24,13 +25,15 @@ class Repository(ABC):
     # Clients
 
     @abstractmethod
-    def add_client(self, client: Client, token_digest: bytes | None = None) -> None:
-        """Registers a client, with its public key or without. A token, given as SHA-256 (32 bytes),
-        is used up in the same transaction; it has to be valid at `client.registered_at`.
+    def add_client(self, client: Client, token_digest: bytes | None = None) -> bytes:
+        """Registers a client, with its public key or without, and returns its id. A token, given as
+        SHA-256 (32 bytes), is used up in the same transaction; it has to be valid at
+        `client.registered_at`.
 
         Raises `TokenRefused` when the token is not good for this client, then `NameTaken` when a
         client of that name exists (names differ by any byte), which leaves the token unused.
-        Adding the same client again, id and name, succeeds."""
+        A client of the same name and id, or of the same name and public key, is the same one, whose
+        answer was lost: its id is returned and no token is used."""
 
     @abstractmethod
     def find_client(self, client_id: bytes) -> Client | None:
@@ -111,20 +114,20 @@ class Repository(ABC):
         """Number and announced size of a client's pending uploads; an unknown size counts as 0."""
 
     @abstractmethod
-    def forget_uploads(self, before: int) -> list[Upload]:
-        """Forgets uploads completed before this time, in several transactions, and pending ones
-        begun before it, in one. Returns the pending ones, whose staged bytes the caller removes;
-        as with `drop_upload` none of them may be under way."""
+    def forget_completed_uploads(self, before: int) -> None:
+        """Forgets uploads completed before this time, in several transactions."""
 
     # Files
 
     @abstractmethod
-    def publish(self, publications: Sequence[Publication]) -> list[Published]:
+    def publish(
+        self, publications: Sequence[Publication], sign: Sign | None = None
+    ) -> list[Published]:
         """Makes files visible under their names, in the order given, all in one transaction.
 
-        A replaced object is remembered as superseded and an upload becomes complete with its
-        receipt in that transaction; one that its policy refuses changes nothing, but its pending
-        upload is forgotten. Publishing an object again changes nothing.
+        A replaced object is remembered as superseded and an upload becomes complete, with the
+        receipt that `sign` makes for it, in that transaction; one that its policy refuses changes
+        nothing, but its pending upload is forgotten. Publishing an object again changes nothing.
         Raises `UnknownClient` when a client does not exist; whatever is raised, nothing of the
         batch is published."""
 

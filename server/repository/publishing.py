@@ -5,10 +5,10 @@ commit, and it costs as many statements for 256 files as for one.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from protocol.messages4 import Policy
-from server.repository.records import Publication, Published, StoredFile
+from server.repository.records import Publication, Published, Sign, StoredFile
 from server.repository.transactions import (
     Dialect,
     Parameter,
@@ -19,6 +19,9 @@ from server.repository.transactions import (
     name_bytes,
     rows_of,
 )
+
+# Stands for the receipt of what this batch completes, until all of that is known.
+_UNSIGNED = b""
 
 # (client id, bytes of the file's name), or (client id, upload id)
 Key = tuple[bytes, bytes]
@@ -49,18 +52,35 @@ class Batch:
     ours again would put a name on nothing and sweep the newer, acknowledged file. With protocol 4
     the upload's own row tells whether the commit succeeded."""
 
-    def __init__(self, publications: Sequence[Publication], dialect: Dialect) -> None:
+    def __init__(
+        self, publications: Sequence[Publication], dialect: Dialect, sign: Sign | None
+    ) -> None:
         self._publications = tuple(publications)
         self._dialect = dialect
+        self._sign = sign
         self._seen: dict[bytes, bytes | None] = {}
 
     def __call__(self, transaction: Transaction) -> list[Published]:
         lock_all(transaction, self._dialect, (each.file.client_id for each in self._publications))
         plan = _Plan(_read(transaction, self._publications, self._seen), self._seen)
         results = [plan.publish(each) for each in self._publications]
+        if plan.completed:
+            results = self._with_receipts(plan, results)
         plan.write(transaction)
         self._seen |= plan.sees
         return results
+
+    def _with_receipts(self, plan: "_Plan", results: list[Published]) -> list[Published]:
+        if self._sign is None:
+            raise ValueError("an upload is completed with a receipt")
+        fresh = [publication for publication, _ in plan.completed.values()]
+        plan.receipts = dict(zip(plan.completed, self._sign(fresh), strict=True))
+        return [
+            result
+            if key is None or result.receipt != _UNSIGNED
+            else replace(result, receipt=plan.receipts[key])
+            for key, result in zip(map(_upload, self._publications), results, strict=True)
+        ]
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,6 +156,7 @@ class _Plan:
     superseded: list[Key] = field(default_factory=list)
     ended: set[Key] = field(default_factory=set)
     completed: dict[Key, tuple[Publication, int]] = field(default_factory=dict)
+    receipts: dict[Key, bytes] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.stored_files = set(self.state.files)
@@ -146,7 +167,7 @@ class _Plan:
         upload = self._known_upload(publication)
         current = self.state.files.get(_name(file))
         there = current.object_id if current else None
-        receipt = publication.receipt
+        receipt = None
         if upload and upload.receipt is not None:
             receipt = upload.receipt
             if upload.object_id != file.object_id:
@@ -157,8 +178,7 @@ class _Plan:
             if current and not _allows(publication.policy, current, file):
                 return self._refuse(publication)
             self._show(publication, current)
-            self._complete(publication)
-            return Published(there, receipt=receipt)
+            return Published(there, receipt=self._complete(publication))
         return Published(self._still_superseded(file), receipt=receipt)
 
     def _known_upload(self, publication: Publication) -> _Upload | None:
@@ -198,16 +218,17 @@ class _Plan:
             file.object_id, _latest_change(file.modified, file.received_at)
         )
 
-    def _complete(self, publication: Publication) -> None:
+    def _complete(self, publication: Publication) -> bytes | None:
         key = _upload(publication)
         if key is None:
-            return
+            return None
         file = publication.file
         begun = self.state.uploads.get(key)
         begun_at = begun.begun_at if begun else file.received_at
-        self.state.uploads[key] = _Upload(file.object_id, begun_at, publication.receipt)
+        self.state.uploads[key] = _Upload(file.object_id, begun_at, _UNSIGNED)
         self.ended.add(key)
         self.completed[key] = (publication, begun_at)
+        return _UNSIGNED
 
     def _refuse(self, publication: Publication) -> Published:
         key = _upload(publication)
@@ -252,7 +273,7 @@ class _Plan:
             "INSERT INTO uploads (client_id, upload_id, object_id, file_name, size, modified, "
             "mode, policy, begun_at, receipt, received_at) "
             "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-            [_upload_row(*each) for each in self.completed.values()],
+            [_upload_row(*each, self.receipts[key]) for key, each in self.completed.items()],
         )
 
 
@@ -297,7 +318,7 @@ def _file_row(file: StoredFile) -> tuple[Parameter, ...]:
     )
 
 
-def _upload_row(publication: Publication, begun_at: int) -> tuple[Parameter, ...]:
+def _upload_row(publication: Publication, begun_at: int, receipt: bytes) -> tuple[Parameter, ...]:
     file = publication.file
     return (
         file.client_id,
@@ -309,6 +330,6 @@ def _upload_row(publication: Publication, begun_at: int) -> tuple[Parameter, ...
         file.mode,
         int(publication.policy),
         begun_at,
-        publication.receipt,
+        receipt,
         file.received_at,
     )

@@ -4,6 +4,7 @@ Ids are 16 bytes, sizes are in bytes, names are text that stands for its UTF-8 (
 `surrogateescape`), times are whole seconds since 1970 UTC unless said otherwise.
 """
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import Enum, auto
 
@@ -81,17 +82,17 @@ class Upload:
 
 @dataclass(frozen=True, slots=True)
 class Publication:
-    """A durable object that asks for its name. Protocol 4 gives the client's `upload_id` and the
-    `receipt` to answer with, protocol 3 neither."""
+    """A durable object that asks for its name. Protocol 4 gives the client's `upload_id`."""
 
     file: StoredFile
     upload_id: bytes | None = None
     policy: Policy = Policy.ALWAYS
-    receipt: bytes | None = None
 
-    def __post_init__(self) -> None:
-        if (self.upload_id is None) != (self.receipt is None):
-            raise ValueError("a publication has both an upload id and a receipt, or neither")
+
+Sign = Callable[[Sequence[Publication]], Sequence[bytes]]
+"""Makes the receipts of publications of protocol 4 that are about to be committed, in their order:
+what was refused, or completed before, must never be signed. It must not fail, and may be called
+again for another attempt at the transaction."""
 
 
 @dataclass(frozen=True, slots=True)

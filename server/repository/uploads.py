@@ -7,7 +7,6 @@ from server.repository import transactions
 from server.repository.errors import UnknownClient
 from server.repository.records import Upload, Usage
 from server.repository.transactions import (
-    Dialect,
     Query,
     Row,
     SqlDatabase,
@@ -86,45 +85,11 @@ class UploadStatements(SqlDatabase):
         )
         return Usage(files=count, size=(int(high or 0) << 32) + int(low or 0))
 
-    def forget_uploads(self, before: int) -> list[Upload]:
+    def forget_completed_uploads(self, before: int) -> None:
         # In parts: millions of rows would take longer than other writers wait, and MySQL's answer
         # may take.
         while self._write(lambda transaction: _forget_complete(transaction, before)):
             pass
-        return self._write(_Forgetting(before, self.dialect))
-
-
-class _Forgetting:
-    """The pending half of one call of `forget_uploads`, which remembers what its earlier attempts
-    found: the bytes of what they forgot are still to be removed."""
-
-    def __init__(self, before: int, dialect: Dialect) -> None:
-        self._before = before
-        self._dialect = dialect
-        self._found: dict[tuple[bytes, bytes], Upload] = {}
-
-    def __call__(self, transaction: Transaction) -> list[Upload]:
-        old = _PENDING + "AND begun_at < ? ORDER BY client_id, upload_id"
-        found = [_upload(row) for row in transaction.rows(old, self._before)]
-        self._found |= {(each.client_id, each.upload_id): each for each in found}
-        forgotten: list[Upload] = []
-        for client_id, ids in sorted(by_client(self._found).items()):
-            # What was found may be completed until its client's turn is ours.
-            locked(transaction, self._dialect, client_id)
-            for upload_id in ids:
-                known = _find(transaction, client_id, upload_id)
-                if known is None or known.receipt is None:
-                    forgotten.append(self._found[client_id, upload_id])
-            change_rows(
-                transaction,
-                "DELETE FROM uploads "
-                "WHERE received_at IS NULL AND begun_at < ? AND client_id = ? "
-                "AND upload_id IN (?, ...)",
-                ids,
-                self._before,
-                client_id,
-            )
-        return forgotten
 
 
 def _forget_complete(transaction: Transaction, before: int) -> bool:

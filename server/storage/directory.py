@@ -11,6 +11,8 @@ publication is one rename.
 """
 
 import contextlib
+import ctypes
+import errno
 import fcntl
 import os
 import re
@@ -28,6 +30,9 @@ _ID = re.compile(r"[0-9a-f]{32}")
 # on a disk that is slower than the network.
 _WRITE_OUT_BYTES = 8 * 2**20
 _WAIT_BYTES = 128 * 2**20
+# No file system asks for larger blocks than pages; small pieces are quicker in memory.
+_BLOCK_BYTES = 4096
+_DIRECT_BYTES = 256 * 2**10
 # From here on one sync of the whole file system is quicker than one of each file.
 _FILES_FOR_SYNCFS = 8
 
@@ -44,6 +49,8 @@ class StagedFile:
             self._size = os.lseek(self._descriptor, 0, os.SEEK_END)
         self._written_out = 0
         self._waited_for = 0
+        self._direct = False
+        self._may_be_direct = True
 
     @property
     def size(self) -> int:
@@ -67,16 +74,39 @@ class StagedFile:
     def write(self, data: memoryview) -> None:
         """Appends `data`; raises `StorageError` on a full or failing disk."""
         with _storage_errors("cannot write a staged file"):
+            self._set_direct(is_block_aligned(data, self._size) and self._may_be_direct)
             while data:
-                written = os.write(self._descriptor, data)
+                try:
+                    written = os.write(self._descriptor, data)
+                except OSError as error:
+                    if not self._direct or error.errno != errno.EINVAL:
+                        raise
+                    self._may_be_direct = False  # this file system has other blocks, or none
+                    self._set_direct(False)
+                    continue
                 self._size += written
                 data = data[written:]
-            if self._size - self._written_out >= _WRITE_OUT_BYTES:
+            if self._direct:
+                self._written_out = self._waited_for = self._size
+            elif self._size - self._written_out >= _WRITE_OUT_BYTES:
                 os.posix_fadvise(self._descriptor, self._written_out, 0, os.POSIX_FADV_DONTNEED)
                 self._written_out = self._size
             if self._size - self._waited_for >= _WAIT_BYTES:
                 os.fdatasync(self._descriptor)
                 self._waited_for = self._size
+
+    def _set_direct(self, direct: bool) -> None:
+        """Past the page cache, large pieces go to the disk without being copied, and do not drive
+        out of memory what others read."""
+        if direct == self._direct:
+            return
+        flags = fcntl.fcntl(self._descriptor, fcntl.F_GETFL)
+        try:
+            fcntl.fcntl(self._descriptor, fcntl.F_SETFL, flags ^ os.O_DIRECT)
+        except OSError:
+            self._may_be_direct = False
+        else:
+            self._direct = direct
 
     def sync(self) -> None:
         """Puts the content on the disk.
@@ -104,6 +134,15 @@ class StagedFile:
         self.close()
         with contextlib.suppress(OSError):  # start-up sweeps what cannot be removed now
             self._path.unlink()
+
+
+def is_block_aligned(data: memoryview, offset: int) -> bool:
+    """Whether `data` is large, and lies in memory and in the file as O_DIRECT needs it; memory
+    that cannot be written to does not tell where it is."""
+    size = len(data)
+    if data.readonly or size < _DIRECT_BYTES or (size | offset) % _BLOCK_BYTES:
+        return False
+    return ctypes.addressof(ctypes.c_char.from_buffer(data)) % _BLOCK_BYTES == 0
 
 
 def read_fully(stream: BinaryIO, buffer: memoryview) -> int:

@@ -4,7 +4,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from Crypto.PublicKey import RSA
 
 from client import Client
 from client.identity4 import make_key
@@ -25,13 +24,13 @@ def other_key() -> bytes:
 
 
 @pytest.fixture(scope="session")
-def rsa_3072() -> RSA.RsaKey:
+def rsa_3072() -> bytes:
     """One key for every client of protocol 4."""
     return make_key()
 
 
 @pytest.fixture
-def quick_keys(monkeypatch: pytest.MonkeyPatch, rsa_3072: RSA.RsaKey) -> None:
+def quick_keys(monkeypatch: pytest.MonkeyPatch, rsa_3072: bytes) -> None:
     """Registering takes this key and not the second that making one takes."""
     monkeypatch.setattr("client.identity4.make_key", lambda: rsa_3072)
 

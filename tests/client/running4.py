@@ -1,6 +1,7 @@
 """Servers of protocol 4 to run the client against, and a proxy that cuts connections."""
 
 import contextlib
+import itertools
 import socket
 import threading
 from collections.abc import Iterator
@@ -45,23 +46,42 @@ def serving(data: Path, **settings: object) -> Iterator[Server4]:
 
 @dataclass
 class Proxy:
-    """Passes bytes on to a server; `cuts` says after how many to the server each connection ends.
-
-    Connections beyond those in `cuts` are not cut.
-    """
+    """Passes bytes on to a server, and cuts all connections after so many bytes to the server."""
 
     target: str
-    cuts: list[int] = field(default_factory=list)
-    to_server: list[int] = field(default_factory=list)
     address: str = ""
-
-    @property
-    def total(self) -> int:
-        return sum(self.to_server)
+    total: int = 0
+    """Bytes to the server, on all connections together."""
+    cuts: list[int] = field(default_factory=list)
+    """The totals at which everything is cut that is connected then, the smallest first."""
+    lock: threading.Lock = field(default_factory=threading.Lock)
+    ends: list[socket.socket] = field(default_factory=list)
 
     def cut_after(self, *sizes: int) -> None:
-        """From the next connection on."""
-        self.cuts = [*[1 << 62] * len(self.to_server), *sizes]
+        """From now on: after so many bytes, then after so many more."""
+        with self.lock:
+            self.cuts = list(itertools.accumulate(sizes, initial=self.total))[1:]
+
+    def connected(self, *ends: socket.socket) -> None:
+        """These two belong together, and to what is cut next."""
+        with self.lock:
+            self.ends += ends
+
+    def allowed(self, size: int) -> int:
+        """Takes note of as many bytes of these as may pass before the next cut."""
+        with self.lock:
+            passes = min(size, self.cuts[0] - self.total) if self.cuts else size
+            self.total += passes
+            return passes
+
+    def cut_if_due(self) -> None:
+        """Ends every connection when it is time."""
+        with self.lock:
+            if not self.cuts or self.total < self.cuts[0]:
+                return
+            del self.cuts[0]
+            ends, self.ends = self.ends, []
+        _end(*ends)
 
 
 @contextmanager
@@ -84,20 +104,16 @@ def _accept(proxy: Proxy, listening_socket: socket.socket) -> None:
             far = socket.create_connection((host, int(port)))
         except OSError:
             return
-        number = len(proxy.to_server)
-        proxy.to_server.append(0)
-        most = proxy.cuts[number] if number < len(proxy.cuts) else 1 << 62
-        threading.Thread(target=_forward, args=(proxy, number, most, near, far)).start()
+        proxy.connected(near, far)
+        threading.Thread(target=_forward, args=(proxy, near, far)).start()
         threading.Thread(target=_back, args=(far, near)).start()
 
 
-def _forward(proxy: Proxy, number: int, most: int, near: socket.socket, far: socket.socket) -> None:
+def _forward(proxy: Proxy, near: socket.socket, far: socket.socket) -> None:
     with contextlib.suppress(OSError):
-        while data := near.recv(min(1 << 16, most - proxy.to_server[number])):
-            far.sendall(data)
-            proxy.to_server[number] += len(data)
-            if proxy.to_server[number] >= most:
-                break
+        while data := near.recv(1 << 16):
+            far.sendall(data[: proxy.allowed(len(data))])
+            proxy.cut_if_due()
     _end(near, far)
 
 

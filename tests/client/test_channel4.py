@@ -65,7 +65,9 @@ def test_all_parts_are_sent(ends: Ends) -> None:
 def test_a_server_that_does_not_read_before_it_has_written_is_no_deadlock(tmp_path: Path) -> None:
     client, server = tls_pair(tmp_path, buffer_bytes=4096)
     channel = Channel4(client, timeout=5)
-    answers = b"".join(pack_message(Stored(bytes(60_000), bytes(64)), n) for n in range(1, 31))
+    answers = b"".join(
+        pack_message(Stored(bytes(60_000), 0, 1, (), bytes(64)), n) for n in range(1, 31)
+    )
     received = 0
 
     def stubborn() -> None:
@@ -187,7 +189,7 @@ def test_the_rate_is_told_of_every_byte(tmp_path: Path) -> None:
     channel = Channel4(client, timeout=5, limit=limit)
     channel.send(bytes(50_000))
     sent_until = now
-    server.sendall(pack_message(Stored(bytes(50_000), bytes(64)), 1))
+    server.sendall(pack_message(Stored(bytes(50_000), 0, 1, (), bytes(64)), 1))
     channel.receive()
 
     assert sent_until == pytest.approx(0.5, abs=0.15)

@@ -12,8 +12,8 @@ import pytest
 from client import Client, PutResult
 from client.errors import ConnectionFailed, CouldNotConnect
 from protocol.contexts import SEGMENT_BYTES
-from protocol.messages4 import Begun, Done, Stored
-from tests.client.relay import Pair, relaying
+from protocol.messages4 import Begun, Done, Registered, Stored
+from tests.client.relay import Message, Pair, relaying, self_signed
 from tests.client.running4 import Proxy, Server4, proxy_to
 
 pytestmark = pytest.mark.usefixtures("quick_keys")
@@ -76,6 +76,27 @@ def test_an_upload_goes_on_where_it_was_cut(
     assert b"".join(bob.read("file")) == path.read_bytes()
     # What had reached the server in whole segments was not sent again.
     assert proxy.total - before < SIZE + in_flight(len(cuts)) + _SLACK_BYTES
+
+
+def test_a_registration_whose_answer_is_lost_is_completed_with_the_same_key(
+    server4: Server4, tmp_path: Path, waits: list[float]
+) -> None:
+    lost: list[Message] = []
+
+    def lose_first(message: Message) -> Message:
+        if isinstance(message, Registered) and not lost:
+            lost.append(message)
+            return None
+        return message
+
+    pair = self_signed(tmp_path / "pair")
+    with (
+        relaying(server4.address, pair, lose_first) as relay,
+        Client(relay.address, directory=tmp_path / "carol", fingerprint=pair.fingerprint) as client,
+    ):
+        client_id = client.register("carol")
+    assert lost == [Registered(client_id)]
+    assert len(waits) == 1
 
 
 def test_an_upload_goes_on_in_another_process(

@@ -38,7 +38,7 @@ from protocol.messages4 import (
 
 ID, SALT = bytes(16), bytes(32)
 BEGIN = Begin(ID, SALT, None, 0, 0, Policy.ALWAYS, "a")
-STORED = Stored(b"body", bytes(64))
+STORED = Stored(b"body", 0, 1, (), bytes(64))
 
 
 class Scripted:
@@ -68,7 +68,7 @@ class Scripted:
             raise answer
         return answer
 
-    def has_answer(self) -> bool:
+    def has_answer(self, within: float = 0.0) -> bool:
         return self.early > 0 and bool(self.script)
 
 

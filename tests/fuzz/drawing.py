@@ -13,6 +13,7 @@ from protocol.fields import (
     Field,
     Flag,
     Flagged,
+    Hashes,
     Number,
     Prefixed,
     Record,
@@ -54,6 +55,9 @@ def _drawn(field: Field[Any], name: str, choices: Choices, material: Material) -
             count = choices.byte() % 4
             entries = [payload(field._record, choices, material) for _ in range(count)]
             return count.to_bytes(2, "little") + b"".join(entries)
+        case Hashes():
+            count = choices.byte() % 4
+            return bytes((count,)) + choices.exactly(32 * count)
         case Prefixed():
             return field._prefix + _drawn(field._field, name, choices, material)
         case Flagged():

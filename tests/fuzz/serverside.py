@@ -14,6 +14,7 @@ from pathlib import Path
 
 from protocol.contexts import challenge_context
 from protocol.generations import GENERATIONS, generations_by_code
+from server import serving
 from server.access import Access, Challenge
 from server.config import Config
 from server.keys import KeyFile
@@ -22,11 +23,12 @@ from server.receiving import Receiver
 from server.repository import Client, StoredFile
 from server.repository.migrations import migrate
 from server.repository.sqlite import _DIALECT, SqliteRepository
-from server.serving import _services4
+from server.segmentmemory import SegmentMemory
 from server.session3 import Services
 from server.session4 import Services4
 from server.storage import DirectoryStorage
 from tests.fuzz import scratch
+from tests.fuzz.replacing import replaced
 from tests.vectors.load import HERE
 
 CLIENT_ID = bytes(range(16))
@@ -34,6 +36,7 @@ SECRET = bytes(range(32))
 FINGERPRINT = bytes(range(64, 96))
 PROOF = bytes(range(32, 64))
 ADDRESS = "127.0.0.1"
+_SHORT_SECONDS = 0.001  # for segments that are said to be on their way and never come
 
 
 class MemoryRepository(SqliteRepository):
@@ -91,6 +94,11 @@ def data() -> Path:
 
 
 @cache
+def _memory() -> SegmentMemory:
+    return SegmentMemory()
+
+
+@cache
 def _key_file() -> KeyFile:
     storage()
     return KeyFile(data() / "server.key")
@@ -121,9 +129,10 @@ def services3(generation_1025: str, reuse_keys_seconds: float) -> Iterator[Servi
 @contextmanager
 def services4() -> Iterator[Services4]:
     """A server that serves protocol 4, without files; its parts are put together as always."""
-    config = _config()
+    config = _config(read_seconds=_SHORT_SECONDS)
     repository = _emptied()
-    services = _services4(config, repository, Receiver(repository, storage(), config))
+    with replaced(serving, SegmentMemory=_memory):
+        services = serving._services4(config, repository, Receiver(repository, storage(), config))
     yield replace(services, access=KnownAccess(repository, config.registration))
 
 

@@ -57,6 +57,7 @@ class Uploading(Material):
         self._pieces: dict[bytes, list[bytes]] = {}
         self._full = 0
         self._latest = b""
+        self.ticket = bytes(32)
         self.begin(Record)
 
     def begin(self, kind: type[Record]) -> None:

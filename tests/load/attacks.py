@@ -17,6 +17,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 
+from protocol.channel import DATA_PREFACE
 from tests.load import identities
 from tests.load.holding import Holding
 from tests.peer4 import wire
@@ -87,6 +88,10 @@ def _announcements3(target: Target) -> Counts:
     sizes = struct.pack("<I", _HUGE - 259)
     opening = _header3(1103, _HUGE) + sizes + b"giant".ljust(255, b"\0")
     return _held(target, opening=opening, drip=bytes(16), interval=0.5)
+
+
+def _wrong_tickets(target: Target) -> Counts:
+    return _held(target, opening=DATA_PREFACE + os.urandom(32))
 
 
 def _resets(target: Target) -> Counts:
@@ -175,6 +180,7 @@ KINDS: Mapping[str, tuple[str, Callable[[Target], Counts]]] = {
     "half-handshake": ("TLS handshakes that stop behind the first message", _half_handshake),
     "slow-request3": ("protocol-3 requests, a byte every half second", _slow_request3),
     "announcements3": ("protocol 3: files of 4 GiB announced, a byte sent", _announcements3),
+    "wrong-tickets": ("data connections with tickets that nobody gave out", _wrong_tickets),
     "resets": ("connections that are reset at once", _resets),
     "handshakes": ("whole TLS handshakes and nothing else", lambda t: _workers(t, _handshakes)),
     "challenges": ("challenges for unknown clients", lambda t: _workers(t, _challenges)),

@@ -3,8 +3,7 @@
 from functools import cache
 from pathlib import Path
 
-from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
-from cryptography.hazmat.primitives.serialization import load_pem_private_key
+from Crypto.PublicKey import RSA
 
 from client.address import Address
 from client.identity4 import Identities, Identity4
@@ -16,11 +15,9 @@ _PEM = HERE / "protocol4_client_key.pem"
 
 
 @cache
-def key() -> RSAPrivateKey:
+def key() -> RSA.RsaKey:
     """The one key of all clients of the load runs."""
-    loaded = load_pem_private_key(_PEM.read_bytes(), None)
-    assert isinstance(loaded, RSAPrivateKey)
-    return loaded
+    return RSA.import_key(_PEM.read_text())
 
 
 def peer(
@@ -39,9 +36,7 @@ def registered(port: int, name: str) -> bytes:
 
 def state(directory: Path, port: int, name: str) -> Path:
     """Registers a client and makes the state directory of the product's client for it."""
-    from Crypto.PublicKey import RSA
-
-    identity = Identity4(name, registered(port, name), RSA.import_key(_PEM.read_text()))
+    identity = Identity4(name, registered(port, name), _PEM.read_bytes())
     places = Places.of(directory)
     places.identities.mkdir(parents=True)
     Identities(places.identities).complete(Address("127.0.0.1", port), identity)

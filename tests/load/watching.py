@@ -1,5 +1,6 @@
 """What a server process takes up, read from /proc while it runs."""
 
+import os
 import threading
 import time
 from dataclasses import dataclass
@@ -8,6 +9,7 @@ from types import TracebackType
 from typing import Self
 
 _MIB = 1024  # /proc tells KiB
+_KEPT_THREADS = os.cpu_count() or 1  # that sum up segments, from the first one on
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +81,8 @@ def back_to(pid: int, before: Sample, patience_seconds: float) -> Sample:
     deadline = time.monotonic() + patience_seconds
     while True:
         now = look(pid)
-        if now.threads <= before.threads and now.descriptors <= before.descriptors:
+        kept = before.threads + _KEPT_THREADS
+        if now.threads <= kept and now.descriptors <= before.descriptors:
             return now
         assert time.monotonic() < deadline, f"left behind: {now}, before: {before}"
         time.sleep(0.1)

@@ -1,10 +1,8 @@
 """`Peer4`: a client of protocol 4 that can also misbehave; independent of the product's code."""
 
-import contextlib
 import hashlib
 import hmac
 import os
-import socket
 import ssl
 import struct
 from collections.abc import Callable, Sequence
@@ -12,30 +10,29 @@ from functools import cache
 from types import TracebackType
 from typing import Self
 
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import padding, rsa
+from Crypto.Cipher import oaep
+from Crypto.Hash import SHA256
+from Crypto.PublicKey import RSA
 
 from tests.peer4 import wire
-from tests.peer4.wire import ALWAYS, Entry, Message, Receipt, RefusedError, text
+from tests.peer4.data import DataConnection
+from tests.peer4.stream import MessageStream, StreamCut, connected, reset
+from tests.peer4.wire import ALWAYS, Entry, Receipt, RefusedError, text
+
+__all__ = ["MODIFIED", "Peer4", "StreamCut", "client_key", "public_der", "tls_context"]
 
 MODIFIED = 1_700_000_000_123_456_789
 
 
-class StreamCut(Exception):
-    """The connection ended where a message, or a farewell, was due."""
-
-
 @cache
-def client_key(_number: int = 0) -> rsa.RSAPrivateKey:
+def client_key(_number: int = 0) -> RSA.RsaKey:
     """A key pair of 3072 bits, the same one for the same number: making one takes a while."""
-    return rsa.generate_private_key(65537, 3072)
+    return RSA.generate(3072)
 
 
-def public_der(key: rsa.RSAPrivateKey) -> bytes:
+def public_der(key: RSA.RsaKey) -> bytes:
     """SubjectPublicKeyInfo."""
-    return key.public_key().public_bytes(
-        serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo
-    )
+    return key.public_key().export_key("DER")
 
 
 def tls_context(alpn: Sequence[str] = ("eft/4",)) -> ssl.SSLContext:
@@ -49,7 +46,7 @@ def tls_context(alpn: Sequence[str] = ("eft/4",)) -> ssl.SSLContext:
     return context
 
 
-class Peer4:
+class Peer4(MessageStream):
     """One client; `open` connects it, and may be called again after `close` or `cut`."""
 
     def __init__(
@@ -57,13 +54,14 @@ class Peer4:
         port: int,
         name: str = "alice",
         *,
-        key: rsa.RSAPrivateKey | None = None,
+        key: RSA.RsaKey | None = None,
         client_id: bytes | None = None,
         host: str = "127.0.0.1",
         source: str = "127.0.0.1",
         timeout: float = 20.0,
     ) -> None:
         """`source` is the loopback address that an IPv4 connection comes from."""
+        super().__init__()
         self.host = host
         self.port = port
         self.name = name
@@ -74,11 +72,7 @@ class Peer4:
         self.fingerprint = b""
         self.secret = b""
         self.receipt_key = b""
-        self.sent = bytearray()
-        """Every byte that went into TLS on this connection."""
-        self._request_id = 0
         self._tls: ssl.SSLSocket | None = None
-        self._unread = bytearray()
 
     def __enter__(self) -> Self:
         return self.open() if self._tls is None else self
@@ -96,17 +90,16 @@ class Peer4:
         assert self._tls is not None
         return self._tls
 
+    @property
+    def channel(self) -> ssl.SSLSocket:
+        return self.tls
+
     # Connection
 
     def open(self, alpn: Sequence[str] = ("eft/4",)) -> Self:
         """Connects, up to and with the TLS handshake."""
-        plain = socket.create_connection(
-            (self.host, self.port),
-            self.timeout,
-            source_address=None if ":" in self.host else (self.source, 0),
-        )
+        plain = connected(self.host, self.port, self.source, self.timeout)
         try:
-            plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             self._tls = tls_context(alpn).wrap_socket(plain, suppress_ragged_eofs=False)
         except BaseException:
             plain.close()
@@ -133,43 +126,10 @@ class Peer4:
     def cut(self) -> None:
         """Ends the TCP stream without TLS's farewell, as a broken network or an attacker would."""
         if self._tls is not None:
-            with contextlib.suppress(OSError):
-                self._tls.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-            self._tls.close()
+            reset(self._tls)
             self._tls = None
 
     # Messages
-
-    def transmit(self, data: bytes) -> None:
-        """Sends bytes as they are."""
-        self.sent += data
-        self.tls.sendall(data)
-
-    def send(self, code: int, payload: bytes = b"", request_id: int | None = None) -> int:
-        """Sends a message and returns its request id."""
-        if request_id is None:
-            self._request_id += 1
-            request_id = self._request_id
-        self.transmit(wire.message(code, payload, request_id))
-        return request_id
-
-    def receive(self) -> Message:
-        """The next response; raises `StreamCut` at the end of the stream."""
-        version, code, request_id, size = wire.header(self._take(wire.HEADER_BYTES))
-        assert version == 4
-        assert size <= wire.MAX_PAYLOAD
-        assert size <= wire.MAX_OTHER_PAYLOAD or code == wire.CONTENT
-        return Message(code, request_id, self._take(size))
-
-    def expect(self, code: int, request_id: int | None = None) -> bytes:
-        """The payload of the next response; raises `RefusedError` when it is a refusal."""
-        response = self.receive()
-        if request_id is not None:
-            assert response.request_id == request_id
-        if response.code == wire.REFUSED:
-            raise RefusedError(response.payload)
-        assert response.code == code
-        return response.payload
 
     def ask(self, code: int, payload: bytes, answer: int) -> bytes:
         """Sends a request and returns the payload of its answer."""
@@ -181,27 +141,15 @@ class Peer4:
         assert response.code == wire.REFUSED, response
         return int(RefusedError(response.payload).reason)
 
-    def at_end(self) -> bool:
-        """Whether the server has said a proper farewell and nothing else."""
+    def at_end(self, *, stopping: bool = False) -> bool:
+        """Whether the server has said a proper farewell and nothing else; with `stopping`, after
+        the message that it is being stopped."""
         try:
+            if stopping:
+                assert self.refusal() == wire.SHUTTING_DOWN
             return not self._unread and not self.tls.recv(1)
         except ssl.SSLEOFError:
             return False
-
-    def _take(self, size: int) -> bytes:
-        while len(self._unread) < size:
-            try:
-                data = self.tls.recv(65536)
-            except TimeoutError:
-                raise
-            except OSError as error:
-                raise StreamCut(str(error)) from error
-            if not data:
-                raise StreamCut("a farewell")
-            self._unread += data
-        taken = bytes(self._unread[:size])
-        del self._unread[:size]
-        return taken
 
     # Identity
 
@@ -228,8 +176,7 @@ class Peer4:
 
     def proof(self, challenge: bytes) -> bytes:
         """Opens a challenge; raises `ValueError` when it was not made for this key and server."""
-        oaep = padding.OAEP(padding.MGF1(hashes.SHA256()), hashes.SHA256(), self.context)
-        self.secret = self.key.decrypt(challenge, oaep)
+        self.secret = oaep.new(self.key, hashmod=SHA256, label=self.context).decrypt(challenge)
         return hmac.digest(self.secret, self.context, "sha256")
 
     def prove(self, proof: bytes) -> tuple[int, str]:
@@ -263,10 +210,31 @@ class Peer4:
             source=self.source, timeout=self.timeout,
         )  # fmt: skip
 
+    # Data connection
+
+    def ticket(self) -> bytes:
+        """A ticket for a data connection."""
+        ticket = self.ask(wire.ATTACH, b"", wire.TICKET)
+        assert len(ticket) == 32
+        return ticket
+
+    def dial(self, port: int | None = None) -> DataConnection:
+        """A data connection on which nothing was sent; `port` may lead there through a tap."""
+        plain = connected(self.host, port or self.port, self.source, self.timeout)
+        return DataConnection(plain, self.key_of)
+
+    def attach(self) -> DataConnection:
+        """A data connection that the server has accepted."""
+        connection = self.dial()
+        try:
+            return connection.open(self.ticket()).accepted()
+        except BaseException:
+            connection.close()
+            raise
+
     # Uploads
 
     def key_of(self, upload_id: bytes, salt: bytes, direction: bytes = wire.TO_SERVER) -> bytes:
-        """The key of a content on this connection."""
         assert self.client_id is not None
         return wire.content_key(self.secret, salt, direction, self.client_id, upload_id)
 
@@ -309,17 +277,6 @@ class Peer4:
         numbers = struct.pack("<QqHB", announced, modified, mode, policy)
         return self.send(wire.BEGIN, upload_id + salt + numbers + text(name))
 
-    def segment(self, upload_id: bytes, index: int, sealed: bytes, *, final: bool) -> int:
-        """Sends a sealed segment."""
-        return self.send(wire.SEGMENT_CODE, upload_id + struct.pack("<QB", index, final) + sealed)
-
-    def send_content(self, upload_id: bytes, salt: bytes, content: bytes, offset: int = 0) -> None:
-        """Seals and sends everything from an offset on."""
-        key = self.key_of(upload_id, salt)
-        for index, final, plain in wire.pieces(content)[offset // wire.SEGMENT :]:
-            sealed = wire.seal(key, upload_id, index, plain, final=final)
-            self.segment(upload_id, index, sealed, final=final)
-
     def send_end(self, upload_id: bytes, size: int, sha256: bytes) -> int:
         """Sends *end* only."""
         return self.send(wire.END, upload_id + struct.pack("<Q", size) + sha256)
@@ -343,15 +300,19 @@ class Peer4:
         announced: int | None = -1,
         policy: int = ALWAYS,
         modified: int = MODIFIED,
+        data: DataConnection | None = None,
     ) -> Receipt:
-        """A whole upload, resumed where the server says; `announced` None means unknown size."""
+        """A whole upload, resumed where the server says; `announced` None means unknown size.
+
+        With `data` its segments travel there.
+        """
         upload_id = os.urandom(16) if upload_id is None else upload_id
         salt = os.urandom(32)
         size = len(content) if announced == -1 else announced
         begun = self.begin(upload_id, salt, name, size, policy=policy, modified=modified)
         if isinstance(begun, Receipt):
             return begun
-        self.send_content(upload_id, salt, content, begun)
+        (self if data is None else data).send_content(upload_id, salt, content, begun)
         return self.end(upload_id, len(content), wire.digest(content))
 
     def send_put(
@@ -367,12 +328,31 @@ class Peer4:
         spoil: Callable[[bytes], bytes] = bytes,
     ) -> int:
         """Sends a small file without waiting; `spoil` may alter what is sealed."""
+        payload = self.put_payload(
+            name, content, upload_id=upload_id, policy=policy, modified=modified, mode=mode,
+            sha256=sha256, spoil=spoil,
+        )  # fmt: skip
+        return self.send(wire.PUT, payload)
+
+    def put_payload(
+        self,
+        name: str | bytes,
+        content: bytes,
+        *,
+        upload_id: bytes | None = None,
+        policy: int = ALWAYS,
+        modified: int = MODIFIED,
+        mode: int = 0o640,
+        sha256: bytes | None = None,
+        spoil: Callable[[bytes], bytes] = bytes,
+    ) -> bytes:
+        """A small file, sealed but not sent."""
         upload_id = os.urandom(16) if upload_id is None else upload_id
         salt = os.urandom(32)
         sealed = wire.seal(self.key_of(upload_id, salt), upload_id, 0, content, final=True)
         fixed = upload_id + salt + struct.pack("<qHB", modified, mode, policy)
         told = wire.digest(content) if sha256 is None else sha256
-        return self.send(wire.PUT, fixed + told + text(name) + spoil(sealed))
+        return fixed + told + text(name) + spoil(sealed)
 
     def stored(self, request_id: int | None = None) -> Receipt:
         """The receipt that comes next."""
@@ -434,19 +414,32 @@ class Peer4:
         """Sends *get* only."""
         return self.send(wire.GET, salt + struct.pack("<Q", offset) + text(name))
 
-    def get(self, name: str | bytes, offset: int = 0) -> tuple[Entry, bytes]:
-        """A file's entry and its content from an offset on, each segment verified."""
+    def get(
+        self, name: str | bytes, offset: int = 0, data: DataConnection | None = None
+    ) -> tuple[Entry, bytes]:
+        """A file's entry and its content from an offset on, each segment verified.
+
+        With `data` the content is read there.
+        """
         salt = os.urandom(32)
         request_id = self.send_get(name, salt, offset)
         entry, _ = wire.read_entry(self.expect(wire.ENTRY, request_id))
-        return entry, self.content(entry, salt, offset, request_id)
+        return entry, self.content(entry, salt, offset, request_id, data)
 
-    def content(self, entry: Entry, salt: bytes, offset: int, request_id: int) -> bytes:
+    def content(
+        self,
+        entry: Entry,
+        salt: bytes,
+        offset: int,
+        request_id: int,
+        data: DataConnection | None = None,
+    ) -> bytes:
         """The content messages that follow an entry."""
+        stream = self if data is None else data
         key = self.key_of(entry.upload_id, salt, wire.TO_CLIENT)
         received, due, final = bytearray(), offset // wire.SEGMENT, False
         while not final:
-            payload = self.expect(wire.CONTENT, request_id)
+            payload = stream.expect(wire.CONTENT, request_id)
             index, flag = struct.unpack_from("<QB", payload)
             assert index == due
             final = bool(flag)

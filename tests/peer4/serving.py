@@ -10,11 +10,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from server.config import Config
 from server.listener import Listener
 from server.repository import Repository, StoredFile
 from server.serving import listening
 from tests.peer4.client import Peer4
+from tests.peer4.wire import RefusedError
 from tests.server.hostile_process import ServerProcess
 
 PATIENCE_SECONDS = 20.0
@@ -27,6 +30,13 @@ def until(condition: Callable[[], bool], what: str) -> None:
     while not condition():
         assert time.monotonic() < deadline, f"waited {PATIENCE_SECONDS:g} s for: {what}"
         time.sleep(0.005)
+
+
+def reason(call: Callable[[], object]) -> int:
+    """Why the server refuses it, as it must."""
+    with pytest.raises(RefusedError) as caught:
+        call()
+    return int(caught.value.reason)
 
 
 @dataclass(frozen=True)
@@ -116,6 +126,11 @@ def descriptors() -> int:
     return len(os.listdir("/proc/self/fd"))  # noqa: PTH208 - counts, builds no paths
 
 
+def _threads() -> int:
+    """How many threads there are beside those that all connections share."""
+    return sum(not thread.name.startswith("digest") for thread in threading.enumerate())
+
+
 def serves_honest(server: Serving, name: str = "honest") -> None:
     """A client of good will registers, sends a file and finds it stored."""
     with server.peer(name) as peer:
@@ -132,9 +147,9 @@ def withstanding(parent: Path, **given: Any) -> Iterator[Serving]:  # noqa: ANN4
     beside = set(parent.iterdir())
     before = descriptors()
     with serving(parent / "data", **given) as server:
-        unconnected = threading.active_count()
+        unconnected = _threads()
         yield server
-        until(lambda: threading.active_count() <= unconnected, "every connection has ended")
+        until(lambda: _threads() <= unconnected, "every connection has ended")
         for row in list(server.repository.pending_uploads()):
             client = server.repository.find_client(row.client_id)
             assert client is not None

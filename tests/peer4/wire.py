@@ -1,13 +1,16 @@
-"""Protocol 4 as bytes, written from docs/protocol-4.md alone."""
+"""Protocol 4 as bytes, written from docs/protocol-4.md alone, with pycryptodome."""
 
 import hashlib
 import struct
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 
-from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
-from cryptography.hazmat.primitives.ciphers.aead import AESGCM
-from cryptography.hazmat.primitives.kdf.hkdf import HKDF
+from Crypto.Cipher import AES
+from Crypto.Hash import SHA256
+from Crypto.Protocol.KDF import HKDF
+from Crypto.Signature import eddsa
+
+from tests.peer4 import merkle
 
 SEGMENT = 1_048_576
 SMALL = 65_536
@@ -15,12 +18,13 @@ TAG = 16
 UNKNOWN_SIZE = 2**64 - 1
 MAX_PAYLOAD = SEGMENT + 1024
 MAX_OTHER_PAYLOAD = 65_536
+DATA_PREFACE = b"EFT/4 data" + bytes(6)
 
 REGISTER, CONNECT, PROVE = 1, 2, 3
-BEGIN, SEGMENT_CODE, END, PUT, ABANDON = 16, 17, 18, 19, 20
+BEGIN, SEGMENT_CODE, END, PUT, ABANDON, ATTACH = 16, 17, 18, 19, 20, 21
 LIST, STAT, GET, REMOVE, RENAME = 32, 33, 34, 35, 36
 REGISTERED, CHALLENGE, CONNECTED = 32769, 32770, 32771
-BEGUN, STORED = 32784, 32786
+BEGUN, STORED, TICKET = 32784, 32786, 32789
 ENTRIES, ENTRY, CONTENT, DONE, REFUSED = 32800, 32801, 32802, 32803, 33023
 
 PROTOCOL, ACCESS_DENIED, TOO_MANY, NAME_TAKEN, UNSAFE_NAME, EXISTS = 1, 2, 3, 4, 5, 6
@@ -53,12 +57,22 @@ class RefusedError(Exception):
         super().__init__(self.reason, self.text)
 
 
+class NotAuthentic(Exception):
+    """A segment or a receipt is not what the server, or the client, has sealed or signed."""
+
+
 @dataclass(frozen=True)
 class Receipt:
-    """The fields of a receipt whose signature was verified."""
+    """The fields of a receipt whose signature was verified.
+
+    Two are equal when they say the same, whatever other receipts were signed with them.
+    """
 
     body: bytes
-    signature: bytes
+    index: int = field(compare=False)
+    count: int = field(compare=False)
+    path: tuple[bytes, ...] = field(compare=False)
+    signature: bytes = field(compare=False)
     receipt_key: bytes
     client_id: bytes
     upload_id: bytes
@@ -105,17 +119,24 @@ def content_key(
 ) -> bytes:
     """The key of one content."""
     info = b"eft/4 content\0" + direction + client_id + upload_id
-    return HKDF(hashes.SHA256(), 32, salt, info).derive(secret)
+    return HKDF(secret, 32, salt, SHA256, context=info)
 
 
 def seal(key: bytes, upload_id: bytes, index: int, plain: bytes, *, final: bool) -> bytes:
     """One sealed segment."""
-    return AESGCM(key).encrypt(_nonce(index, final=final), plain, _data(upload_id, index))
+    cipher = AES.new(key, AES.MODE_GCM, nonce=_nonce(index, final=final))
+    cipher.update(_data(upload_id, index))
+    return b"".join(cipher.encrypt_and_digest(plain))
 
 
 def unseal(key: bytes, upload_id: bytes, index: int, sealed: bytes, *, final: bool) -> bytes:
-    """The plain content of a segment; raises `InvalidTag`."""
-    return AESGCM(key).decrypt(_nonce(index, final=final), sealed, _data(upload_id, index))
+    """The plain content of a segment; raises `NotAuthentic`."""
+    cipher = AES.new(key, AES.MODE_GCM, nonce=_nonce(index, final=final))
+    cipher.update(_data(upload_id, index))
+    try:
+        return cipher.decrypt_and_verify(sealed[:-TAG], sealed[-TAG:])
+    except ValueError as error:
+        raise NotAuthentic(str(error)) from error
 
 
 def pieces(content: bytes) -> list[tuple[int, bool, bytes]]:
@@ -127,21 +148,50 @@ def pieces(content: bytes) -> list[tuple[int, bool, bytes]]:
     ]
 
 
+def stored(body: bytes, index: int, count: int, path: Sequence[bytes], signature: bytes) -> bytes:
+    """The payload of *stored*."""
+    places = struct.pack("<HHB", index, count, len(path))
+    return struct.pack("<H", len(body)) + body + places + b"".join(path) + signature
+
+
 def read_receipt(payload: bytes, receipt_key: bytes) -> Receipt:
-    """The receipt in *stored*; raises `InvalidSignature`."""
+    """The receipt in *stored*; raises `NotAuthentic`."""
     (size,) = struct.unpack_from("<H", payload)
-    body, signature = payload[2 : 2 + size], payload[2 + size :]
+    body = payload[2 : 2 + size]
+    index, count, steps = struct.unpack_from("<HHB", payload, 2 + size)
+    start = 7 + size
+    path = tuple(payload[start + 32 * step : start + 32 * (step + 1)] for step in range(steps))
+    signature = payload[start + 32 * steps :]
     assert len(signature) == 64
-    Ed25519PublicKey.from_public_bytes(receipt_key).verify(signature, body)
+    verify(receipt_key, body, index, count, path, signature)
     assert body[:14] == b"EFT receipt 1\0"
     length, received = struct.unpack_from("<Qq", body, 78)
     client_name, end = _text(body, 126)
     file_name, end = _text(body, end)
     assert end == len(body)
     return Receipt(
-        body, signature, body[14:46], body[46:62], body[62:78], length, received, body[94:126],
-        client_name, file_name,
+        body, index, count, path, signature, body[14:46], body[46:62], body[62:78], length,
+        received, body[94:126], client_name, file_name,
     )  # fmt: skip
+
+
+def verify(
+    receipt_key: bytes,
+    body: bytes,
+    index: int,
+    count: int,
+    path: Sequence[bytes],
+    signature: bytes,
+) -> None:
+    """Verifies a receipt (section 7); raises `NotAuthentic`."""
+    root = merkle.root_by(body, index, count, path)
+    if root is None:
+        raise NotAuthentic("no path of this length")
+    signed = b"eft/4 receipts\0" + struct.pack("<H", count) + root
+    try:
+        eddsa.new(eddsa.import_public_key(receipt_key), "rfc8032").verify(signed, signature)
+    except ValueError as error:
+        raise NotAuthentic(str(error)) from error
 
 
 def read_entry(payload: bytes, start: int = 0) -> tuple[Entry, int]:

@@ -2,6 +2,7 @@
 
 from protocol.messages4 import (
     Abandon,
+    Attach,
     Begin,
     Begun,
     Challenge,
@@ -28,6 +29,7 @@ from protocol.messages4 import (
     Segment,
     Stat,
     Stored,
+    Ticket,
 )
 
 ID_HEX = "000102030405060708090a0b0c0d0eff"
@@ -38,6 +40,8 @@ HASH = b"\x61" + b"\xbb" * 30 + b"\x62"
 HASH_HEX = "61" + "bb" * 30 + "62"
 TAG = b"\x71" + b"\xcc" * 14 + b"\x72"
 TAG_HEX = "71" + "cc" * 14 + "72"
+SIGNATURE = b"\xd1" + b"\xdd" * 62 + b"\xde"
+SIGNATURE_HEX = "d1" + "dd" * 62 + "de"
 FULL = b"\x81" * 1048592
 SEALED_SMALL = b"\x91" * 65552
 
@@ -93,6 +97,7 @@ REQUESTS: tuple[tuple[int, Request4, str], ...] = (
         ID_HEX + SALT_HEX + "feffffffffffffff" + "0000" + "02" + HASH_HEX + _A + "91" * 65552,
     ),
     (20, Abandon(ID), ID_HEX),
+    (21, Attach(), ""),
     (32, List("a", "a/b.txt", 1), _A + _PATH + "0100"),
     (32, List("", "", 1000), "0000" + "0000" + "e803"),
     (33, Stat("a/b.txt"), _PATH),
@@ -112,7 +117,22 @@ RESPONSES: tuple[tuple[int, Response4, str], ...] = (
     ),
     (32784, Begun(0), "0000000000000000"),
     (32784, Begun(2**63 - 1048576), "0000f0ffffffff7f"),
-    (32786, Stored(b"\x09\x08", b"\xdd" * 63 + b"\xde"), "0200" + "0908" + "dd" * 63 + "de"),
+    (
+        32786,
+        Stored(b"\x09\x08", 0, 1, (), SIGNATURE),
+        "0200" + "0908" + "0000" + "0100" + "00" + SIGNATURE_HEX,
+    ),
+    (
+        32786,
+        Stored(b"\x09\x08", 0x0102, 0x0304, (HASH, SALT), SIGNATURE),
+        "0200" + "0908" + "0201" + "0403" + "02" + HASH_HEX + SALT_HEX + SIGNATURE_HEX,
+    ),
+    (
+        32786,
+        Stored(b"", 65534, 65535, (HASH,) * 16, SIGNATURE),
+        "0000" + "feff" + "ffff" + "10" + HASH_HEX * 16 + SIGNATURE_HEX,
+    ),
+    (32789, Ticket(SALT), SALT_HEX),
     (32800, Entries(False, ()), "00" + "0000"),
     (32800, Entries(True, (ENTRY, BARE_ENTRY)), "01" + "0200" + ENTRY_HEX + BARE_ENTRY_HEX),
     (32801, ENTRY, ENTRY_HEX),

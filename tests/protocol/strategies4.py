@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from protocol.messages4 import (
     Abandon,
+    Attach,
     Begin,
     Begun,
     Challenge,
@@ -34,6 +35,7 @@ from protocol.messages4 import (
     Segment,
     Stat,
     Stored,
+    Ticket,
 )
 
 some = settings(max_examples=60, deadline=None)
@@ -80,6 +82,7 @@ requests: st.SearchStrategy[Request4] = st.one_of(
     st.builds(End, ids, sizes, hashes),
     st.builds(Put, ids, hashes, int64s, modes, policies, hashes, texts, sealed),
     st.builds(Abandon, ids),
+    st.builds(Attach),
     st.builds(List, texts, texts, st.integers(1, 1000)),
     st.builds(Stat, texts),
     st.builds(Get, hashes, offsets, texts),
@@ -91,7 +94,15 @@ responses: st.SearchStrategy[Response4] = st.one_of(
     st.builds(Challenge, st.binary(min_size=384, max_size=384)),
     st.builds(Connected, hashes, uint64s, client_names),
     st.builds(Begun, offsets),
-    st.builds(Stored, blobs, st.binary(min_size=64, max_size=64)),
+    st.builds(
+        Stored,
+        blobs,
+        st.integers(0, 65535),
+        st.integers(1, 65535),
+        st.lists(hashes, max_size=16).map(tuple),
+        st.binary(min_size=64, max_size=64),
+    ),
+    st.builds(Ticket, hashes),
     st.builds(Entries, st.booleans(), st.lists(entry, max_size=4).map(tuple)),
     entry,
     st.builds(lambda place: Content(*place), places),

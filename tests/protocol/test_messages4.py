@@ -35,6 +35,7 @@ from protocol.messages4 import (
     Segment,
     Stat,
     Stored,
+    Ticket,
     pack_head,
     pack_message,
 )
@@ -52,6 +53,8 @@ from tests.protocol.samples4 import (
     SALT,
     SALT_HEX,
     SEALED_SMALL,
+    SIGNATURE,
+    SIGNATURE_HEX,
     TAG,
     TAG_HEX,
 )
@@ -111,6 +114,7 @@ def test_a_payload_is_of_these_sizes() -> None:
         "End": (56, 56),
         "Put": (109, 131180),
         "Abandon": (16, 16),
+        "Attach": (0, 0),
         "List": (6, 65536),
         "Stat": (2, 65536),
         "Get": (42, 65536),
@@ -120,7 +124,8 @@ def test_a_payload_is_of_these_sizes() -> None:
         "Challenge": (386, 386),
         "Connected": (43, 297),
         "Begun": (8, 8),
-        "Stored": (66, 65536),
+        "Stored": (71, 65536),
+        "Ticket": (32, 32),
         "Entries": (3, 65536),
         "Entry": (82, 65536),
         "Content": (25, 1048601),
@@ -161,8 +166,9 @@ def test_sealed_content_is_unpacked_without_a_copy(
     assert message.sealed.obj is data
 
 
-def test_neither_the_token_nor_content_is_shown() -> None:
+def test_neither_token_nor_ticket_nor_content_is_shown() -> None:
     assert "secret" not in repr(Register("a", "secret", b""))
+    assert "secret" not in repr(Ticket(b"secret"))
     assert "secret" not in repr(replace(PUT, sealed=b"secret"))
     assert "secret" not in repr(Segment(ID, 0, True, b"secret"))
     assert "secret" not in repr(Content(0, True, b"secret"))
@@ -260,7 +266,12 @@ REFUSED: list[tuple[type[Record], str, str]] = [
     (Challenge, "7f01" + "00" * 383 + "00", "encrypted_secret: 383 is not within 384 and 384"),
     (Connected, HASH_HEX + _ZERO8 + "0000" + "00", "name: 0 is not within 1 and 255"),
     (Begun, "0000080000000000", "offset: 524288 is no multiple of 1048576"),
-    (Stored, "0100" + "00" * 64, "signature: 64 bytes where 63 are left"),
+    (Stored, "0100" + "00" + "00000100" + "00" * 64, "signature: 64 bytes where 63 are left"),
+    (Stored, "0000" + "00000000" + "00" + SIGNATURE_HEX, "count: 0 is not within 1 and 65535"),
+    (Stored, "0000" + "00000100" + "02" + HASH_HEX + SIGNATURE_HEX, "64 bytes where 32 are left"),
+    (Stored, "0000" + "00000100" + "11" + HASH_HEX * 17 + SIGNATURE_HEX, "path: 17 is not within"),
+    (Stored, "0000" + "00000100" + "00" + SIGNATURE_HEX + "00", "by 1 bytes too many"),
+    (Ticket, SALT_HEX + "00", "Ticket of 33 bytes where 32 to 32 are expected"),
     (Entries, "02" + "0000", "more: 2 is not within 0 and 1"),
     (Entries, "00" + "e903", "entries: 1001 is not within 0 and 1000"),
     (Entries, "00" + "0200" + ENTRY_HEX, "entries: Entry.upload_id: 16 bytes where 0 are left"),
@@ -332,6 +343,13 @@ def test_a_segment_that_does_not_fit_its_place_is_a_bad_segment(payload: str) ->
         List("", "", 1001),
         Get(SALT, 1048575, "a"),
         Challenge(b"x" * 385),
+        Stored(b"", 65536, 65535, (), SIGNATURE),
+        Stored(b"", 0, 0, (), SIGNATURE),
+        Stored(b"", 0, 65536, (), SIGNATURE),
+        Stored(b"", 0, 1, (HASH,) * 17, SIGNATURE),
+        Stored(b"", 0, 1, (HASH[1:],), SIGNATURE),
+        Stored(b"", 0, 1, (), SIGNATURE[1:]),
+        Ticket(SALT[1:]),
         Entries(False, (BARE_ENTRY,) * 1001),
         Entries(False, (ENTRY,) * 1000),
         Content(1, True, TAG),

@@ -7,7 +7,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from protocol.errors import ProtocolError
-from protocol.receipts import ReceiptBody
+from protocol.receipts import ReceiptBody, signed_bytes
 from tests.protocol import strategies4
 from tests.protocol.samples4 import HASH, HASH_HEX, ID, ID_HEX
 
@@ -24,6 +24,12 @@ BODY_HEX = (
 def test_a_receipt_body_is_these_bytes() -> None:
     assert BODY.pack().hex() == BODY_HEX
     assert ReceiptBody.unpack(bytes.fromhex(BODY_HEX)) == BODY
+
+
+def test_a_signature_covers_the_count_and_the_root_and_says_what_it_is_for() -> None:
+    label = "6566742f3420726563656970747300"  # eft/4 receipts, NUL
+    assert signed_bytes(0x0102, HASH).hex() == label + "0201" + HASH_HEX
+    assert signed_bytes(65535, HASH).hex() == label + "ffff" + HASH_HEX
 
 
 @strategies4.some

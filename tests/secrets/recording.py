@@ -15,7 +15,8 @@ from functools import wraps
 from typing import Any
 
 from Crypto.Cipher import AES, PKCS1_OAEP
-from Crypto.Protocol import KDF
+from cryptography.hazmat.primitives.ciphers import aead
+from cryptography.hazmat.primitives.kdf import hkdf
 
 VARIABLE = "EFT_TEST_SECRETS"
 
@@ -40,12 +41,29 @@ def _noting(
     return noted
 
 
+def _noting_derived(kind: Callable[..., Any]) -> Callable[..., Any]:
+    """HKDF, whose input and output are written down."""
+
+    class Noted:
+        def __init__(self, *arguments: Any, **named: Any) -> None:  # noqa: ANN401 - as HKDF
+            self._derivation = kind(*arguments, **named)
+
+        def derive(self, material: bytes) -> bytes:
+            derived: bytes = self._derivation.derive(material)
+            _note(material, derived)
+            return derived
+
+    return Noted
+
+
 def record() -> None:
     """From now on secrets are written down; to be called before the product is imported."""
     module: Any = AES
     module.new = _noting(AES.new, lambda given, _result: (given[0],))
-    derivation: Any = KDF
-    derivation.HKDF = _noting(KDF.HKDF, lambda given, result: (given[0], result))
+    sealing: Any = aead
+    sealing.AESGCM = _noting(aead.AESGCM, lambda given, _result: (given[0],))
+    derivation: Any = hkdf
+    derivation.HKDF = _noting_derived(hkdf.HKDF)
     authentication: Any = hmac
     authentication.digest = _noting(
         hmac.digest, lambda given, result: (given[0], result) if given[0] else (result,)

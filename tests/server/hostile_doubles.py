@@ -16,6 +16,7 @@ from server.repository import (
     Renamed,
     Repository,
     RepositoryUnavailable,
+    Sign,
     StoredFile,
     Token,
     Upload,
@@ -38,8 +39,8 @@ class FailingRepository(Repository):
 
     # Clients and tokens
 
-    def add_client(self, client: Client, token_digest: bytes | None = None) -> None:
-        self._passable().add_client(client, token_digest)
+    def add_client(self, client: Client, token_digest: bytes | None = None) -> bytes:
+        return self._passable().add_client(client, token_digest)
 
     def find_client(self, client_id: bytes) -> Client | None:
         return self._passable().find_client(client_id)
@@ -90,13 +91,15 @@ class FailingRepository(Repository):
     def pending_of(self, client_id: bytes) -> Usage:
         return self._passable().pending_of(client_id)
 
-    def forget_uploads(self, before: int) -> list[Upload]:
-        return self._passable().forget_uploads(before)
+    def forget_completed_uploads(self, before: int) -> None:
+        self._passable().forget_completed_uploads(before)
 
     # Files
 
-    def publish(self, publications: Sequence[Publication]) -> list[Published]:
-        return self._passable().publish(publications)
+    def publish(
+        self, publications: Sequence[Publication], sign: Sign | None = None
+    ) -> list[Published]:
+        return self._passable().publish(publications, sign)
 
     def publish_file(self, file: StoredFile) -> bytes | None:
         return self._passable().publish_file(file)

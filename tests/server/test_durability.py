@@ -1,5 +1,8 @@
 """Every name that an acknowledgement rests on is on the disk before the next step."""
 
+import errno
+import fcntl
+import mmap
 import os
 from collections.abc import Iterator
 from contextlib import closing
@@ -129,6 +132,62 @@ def test_a_large_file_is_written_out_before_its_end(
         for _ in range(18):
             staged.write(memoryview(bytes(2**20)))
     assert written_out == [0, 8 * 2**20]
+
+
+def _aligned(content: bytes) -> memoryview:
+    memory = memoryview(mmap.mmap(-1, len(content)))
+    memory[:] = content
+    return memory
+
+
+def _count_flags(monkeypatch: pytest.MonkeyPatch) -> list[bool]:
+    """Notes with each change of a descriptor's flags whether O_DIRECT is in them then."""
+    set_flags, noted = fcntl.fcntl, []
+
+    def fcntl_noted(descriptor: int, what: int, argument: int = 0) -> int:
+        if what == fcntl.F_SETFL:
+            noted.append(bool(argument & os.O_DIRECT))
+        return set_flags(descriptor, what, argument)
+
+    monkeypatch.setattr(fcntl, "fcntl", fcntl_noted)
+    return noted
+
+
+def test_large_aligned_pieces_pass_by_the_page_cache_and_others_do_not(
+    storage: DirectoryStorage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    noted = _count_flags(monkeypatch)
+    large, rest = os.urandom(2**20), os.urandom(5000)
+    with closing(storage.stage(UPLOAD)) as staged:
+        for piece in (_aligned(large), _aligned(large), _aligned(rest), _aligned(large)):
+            staged.write(piece)
+        staged.sync()
+        content = b"".join(bytes(each) for each in staged.content(memoryview(bytearray(2**20))))
+    assert content == large * 2 + rest + large
+    assert noted == [True, False]
+
+
+def test_a_file_system_without_direct_writing_gets_the_same_bytes(
+    storage: DirectoryStorage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    noted = _count_flags(monkeypatch)
+    write, refused = os.write, []
+
+    def refuse_direct(descriptor: int, data: memoryview) -> int:
+        if noted[-1:] == [True]:
+            refused.append(len(data))
+            raise OSError(errno.EINVAL, "Invalid argument")
+        return write(descriptor, data)
+
+    monkeypatch.setattr(os, "write", refuse_direct)
+    large = os.urandom(2**20)
+    with closing(storage.stage(UPLOAD)) as staged:
+        for _ in range(3):
+            staged.write(_aligned(large))
+        assert staged.size == 3 * 2**20
+        content = b"".join(bytes(each) for each in staged.content(memoryview(bytearray(2**20))))
+    assert content == large * 3
+    assert refused == [2**20]
 
 
 def test_making_a_directory_that_exists_syncs_nothing(

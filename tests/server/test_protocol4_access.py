@@ -36,6 +36,7 @@ REQUESTS_BEHIND_THE_DOOR = {
     "end": (wire.END, bytes(56)),
     "put": (wire.PUT, bytes(48) + bytes(10) + b"\2" + bytes(32) + wire.text("a") + bytes(17)),
     "abandon": (wire.ABANDON, bytes(16)),
+    "attach": (wire.ATTACH, b""),
     "list": (wire.LIST, bytes(4) + struct.pack("<H", 1)),
     "stat": (wire.STAT, wire.text("a")),
     "get": (wire.GET, bytes(40) + wire.text("a")),
@@ -65,7 +66,7 @@ def add_token(server: Serving, name: str | None = None, seconds: int = 60) -> st
 
 
 def refused_registration(server: Serving, token: str, name: str = "alice") -> tuple[int, int, str]:
-    with server.peer(name) as peer:
+    with server.peer(name, key=client_key(1)) as peer:  # the same key would be the same client
         with pytest.raises(RefusedError) as caught:
             peer.register(token)
         refused = caught.value
@@ -95,7 +96,7 @@ def test_the_connection_goes_on_after_a_taken_name(server: Serving) -> None:
     with server.peer() as peer:
         peer.register()
         with pytest.raises(RefusedError):
-            peer.register()
+            peer.register(public_key=public_der(client_key(1)))
         peer.name = "bob"
         peer.register()
         peer.connect()
@@ -155,6 +156,15 @@ def test_every_bad_token_and_closed_registration_get_the_same_answer(tmp_path: P
     assert answers.pop()[0] == wire.ACCESS_DENIED
 
 
+def test_a_repeated_registration_with_the_same_key_gets_the_same_id(guarded: Serving) -> None:
+    token = add_token(guarded)
+    ids = set()
+    for _ in range(3):
+        with guarded.peer() as peer:
+            ids.add(peer.register(token))
+    assert len(ids) == 1
+
+
 def test_a_taken_name_is_told_after_a_good_token_which_stays_good(guarded: Serving) -> None:
     with guarded.peer() as peer:
         peer.register(add_token(guarded))
@@ -172,22 +182,22 @@ def test_a_token_that_names_somebody_registers_them_alone(guarded: Serving) -> N
 
 
 def _keys_that_are_none() -> dict[str, bytes]:
-    elliptic = ec.generate_private_key(ec.SECP256R1()).public_key()
-    spki = (serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)
     good = public_der(client_key())
+    key = serialization.load_der_public_key(good)
+    spki = (serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)
+
+    def der(private: ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey) -> bytes:
+        return private.public_key().public_bytes(*spki)
+
     return {
         "empty": b"",
         "noise": bytes(range(200)),
-        "elliptic": elliptic.public_bytes(*spki),
-        "2048 bits": public_der(rsa.generate_private_key(65537, 2048)),
-        "exponent 3": public_der(rsa.generate_private_key(3, 3072)),
-        "PEM": client_key().public_key().public_bytes(serialization.Encoding.PEM, spki[1]),
-        "PKCS 1": client_key().public_key().public_bytes(
-            spki[0], serialization.PublicFormat.PKCS1
-        ),
-        "private": client_key().private_bytes(
-            spki[0], serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-        ),
+        "elliptic": der(ec.generate_private_key(ec.SECP256R1())),
+        "2048 bits": der(rsa.generate_private_key(65537, 2048)),
+        "exponent 3": der(rsa.generate_private_key(3, 3072)),
+        "PEM": key.public_bytes(serialization.Encoding.PEM, spki[1]),
+        "PKCS 1": key.public_bytes(spki[0], serialization.PublicFormat.PKCS1),
+        "private": client_key().export_key("DER", pkcs=8),
         "longer": good + b"\0",
         "shorter": good[:-1],
     }  # fmt: skip

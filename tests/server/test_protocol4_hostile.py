@@ -14,41 +14,14 @@ from pathlib import Path
 
 import pytest
 
+from server.session4 import Session4
 from tests.peer4 import wire
-from tests.peer4.client import Peer4, StreamCut, public_der
+from tests.peer4.client import Peer4, StreamCut
 from tests.peer4.serving import Serving, serves_honest, until, withstanding
-from tests.peer4.wire import ALWAYS, SEGMENT
+from tests.peer4.wire import SEGMENT
+from tests.server.hostile_requests4 import CODES, every_request
 
 LIMITS = {"max_failed_attempts": 1_000_000, "max_connections_per_address": 1000}
-
-
-def every_request(peer: Peer4) -> dict[str, bytes]:
-    """One good message of every code."""
-    der = public_der(peer.key)
-    upload_id, salt = os.urandom(16), os.urandom(32)
-    key = peer.key_of(upload_id, salt)
-    name, sealed = wire.text("f"), wire.seal(key, upload_id, 0, b"x", final=True)
-    assert peer.client_id is not None
-    payloads = {
-        wire.REGISTER: wire.text("n") + wire.text("") + struct.pack("<H", len(der)) + der,
-        wire.CONNECT: peer.client_id,
-        wire.PROVE: bytes(32),
-        wire.BEGIN: upload_id + salt + struct.pack("<QqHB", 1, 0, 0, ALWAYS) + name,
-        wire.SEGMENT_CODE: upload_id + struct.pack("<QB", 0, 1) + sealed,
-        wire.END: upload_id + struct.pack("<Q", 1) + wire.digest(b"x"),
-        wire.PUT: upload_id + salt + struct.pack("<qHB", 0, 0, ALWAYS) + wire.digest(b"x")
-        + name + sealed,
-        wire.ABANDON: upload_id,
-        wire.LIST: wire.text("") + wire.text("") + struct.pack("<H", 1),
-        wire.STAT: name,
-        wire.GET: salt + struct.pack("<Q", 0) + name,
-        wire.REMOVE: name,
-        wire.RENAME: bytes([0]) + name + wire.text("g"),
-    }  # fmt: skip
-    return {str(code): wire.message(code, payload) for code, payload in payloads.items()}
-
-
-CODES = (1, 2, 3, 16, 17, 18, 19, 20, 32, 33, 34, 35, 36)
 
 
 def outcome(peer: Peer4) -> list[int]:
@@ -126,7 +99,7 @@ def test_an_announced_payload_beyond_its_limit_is_refused_before_it_comes(
 def test_unknown_codes_and_versions_are_refused(tmp_path: Path) -> None:
     with withstanding(tmp_path, **LIMITS) as server, server.peer() as owner:
         owner.introduce()
-        codes = (0, 4, 15, 21, 31, 37, 1025, 32769, 32803, 33023, 65535)
+        codes = (0, 4, 15, 22, 31, 37, 1025, 32769, 32803, 33023, 65535)
         for known in (False, True):
             for code in codes:
                 with owner.twin() as peer:
@@ -298,7 +271,9 @@ def test_segments_of_uploads_that_nobody_began_take_no_memory(tmp_path: Path) ->
         for _ in range(300):
             peer.segment(os.urandom(16), 0, bytes(17), final=True)
         peer.names()
-        assert not getattr(place.session, "_failed")  # noqa: B009 - the protocol does not have it
+        assert isinstance(place.session, Session4)
+        assert place.session._open_uploads is not None
+        assert not place.session._open_uploads._failed
 
 
 def test_pipelined_requests_of_every_kind_are_answered_in_order(tmp_path: Path) -> None:

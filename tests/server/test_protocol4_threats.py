@@ -2,19 +2,17 @@
 protocol 4, and what our server had fixed on the old wire holds on the new one too."""
 
 import os
-import socket
-import threading
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
 from pathlib import Path
 
 import pytest
-from cryptography.exceptions import InvalidSignature, InvalidTag
+from Crypto.PublicKey import ECC
 
 from tests.peer4 import wire
 from tests.peer4.client import Peer4, StreamCut, client_key
 from tests.peer4.serving import Serving, serving, until
 from tests.peer4.wire import SEGMENT, RefusedError
+from tests.peer4.wiretap import tapped
 
 SECRET_NAME = "salaries-2026.ods"
 CONTENT = b"the same beginning " * 5000
@@ -30,57 +28,6 @@ def server(tmp_path: Path) -> Iterator[Serving]:
 def peer(server: Serving) -> Iterator[Peer4]:
     with server.peer("alice the client") as made:
         yield made.introduce()
-
-
-class Wiretap:
-    """Sits between a client and the server; `seen` is all that it saw, `flip` alters one byte."""
-
-    def __init__(self, port: int, flip: int | None = None) -> None:
-        self.seen = bytearray()
-        self._port = port
-        self._flip = flip
-        self._listening = socket.create_server(("127.0.0.1", 0))
-        self.port: int = self._listening.getsockname()[1]
-        self._thread = threading.Thread(target=self._run)
-        self._thread.start()
-
-    def _run(self) -> None:
-        client, _ = self._listening.accept()
-        server = socket.create_connection(("127.0.0.1", self._port))
-        with client, server:
-            back = threading.Thread(target=self._pass, args=(server, client, None))
-            back.start()
-            self._pass(client, server, self._flip)
-            back.join()
-
-    def _pass(self, source: socket.socket, target: socket.socket, flip: int | None) -> None:
-        passed = 0
-        try:
-            while data := bytearray(source.recv(65536)):
-                self.seen += data
-                if flip is not None and passed <= flip < passed + len(data):
-                    data[flip - passed] ^= 1
-                passed += len(data)
-                target.sendall(data)
-            target.shutdown(socket.SHUT_WR)
-        except OSError:
-            for end in (source, target):
-                with closing(end):
-                    pass
-
-    def end(self) -> None:
-        self._thread.join(20)
-        assert not self._thread.is_alive()
-        self._listening.close()
-
-
-@contextmanager
-def tapped(port: int, flip: int | None = None) -> Iterator[Wiretap]:
-    tap = Wiretap(port, flip)
-    try:
-        yield tap
-    finally:
-        tap.end()
 
 
 def test_no_server_authentication__whoever_answers_instead_cannot_open_or_relay_a_challenge(
@@ -230,7 +177,7 @@ def test_names_and_ids_in_clear__a_wiretap_sees_no_name_id_or_content(
 def test_rsa_1024__only_keys_of_3072_bits_are_registered_and_used(server: Serving) -> None:
     with server.peer() as peer:
         peer.register()
-        assert peer.key.key_size == 3072
+        assert peer.key.size_in_bits() == 3072
         assert len(peer.challenge()) * 8 == 3072
 
 
@@ -320,13 +267,35 @@ def test_truncation__a_stream_cut_off_under_tls_is_never_taken_for_an_end(
 
 
 def test_a_receipt_cannot_be_forged_or_altered(peer: Peer4) -> None:
-    receipt = peer.put("f", b"x")
-    for altered in (
-        _flipped(receipt.body, 20), _flipped(receipt.body, -1), receipt.body + b"\0",
-    ):  # fmt: skip
-        size = len(altered).to_bytes(2, "little")
-        with pytest.raises(InvalidSignature):
-            wire.read_receipt(size + altered + receipt.signature, peer.receipt_key)
+    requests = [peer.send_put(f"f{number}", b"x") for number in range(20)]
+    receipts = [peer.stored(request) for request in requests]
+    receipt = max(receipts, key=lambda receipt: len(receipt.path))
+    body, path = receipt.body, receipt.path
+    good = (body, receipt.index, receipt.count, path, receipt.signature)
+    altered: list[tuple[bytes, int, int, tuple[bytes, ...], bytes]] = [
+        (other, *good[1:])
+        for other in (_flipped(body, 20), _flipped(body, -1), body + b"\0", body[:-1], b"")
+    ]
+    altered += [
+        (body, receipt.index + 1, *good[2:]),
+        (body, receipt.index, receipt.count + 1, *good[3:]),
+        (*good[:3], (*path, bytes(32)), receipt.signature),
+        *((*good[:3], path[:at], receipt.signature) for at in range(len(path))),
+        *((*good[:3], (*path[:at], bytes(32), *path[at + 1 :]), receipt.signature)
+          for at in range(len(path))),
+        (*good[:4], _flipped(receipt.signature, 0)),
+        (*good[:4], _flipped(receipt.signature, -1)),
+    ]  # fmt: skip
+    wire.verify(peer.receipt_key, *good)
+    for forged in altered:
+        with pytest.raises(wire.NotAuthentic):
+            wire.verify(peer.receipt_key, *forged)
+    with pytest.raises(wire.NotAuthentic):
+        wire.verify(_another_key(), *good)
+
+
+def _another_key() -> bytes:
+    return ECC.generate(curve="Ed25519").public_key().export_key(format="raw")
 
 
 def test_who_ends_tls_in_the_middle_without_the_secret_reads_no_content(peer: Peer4) -> None:
@@ -334,6 +303,6 @@ def test_who_ends_tls_in_the_middle_without_the_secret_reads_no_content(peer: Pe
     sealed = wire.seal(peer.key_of(upload_id, salt), upload_id, 0, CONTENT, final=True)
     assert peer.client_id is not None
     guess = wire.content_key(os.urandom(32), salt, wire.TO_SERVER, peer.client_id, upload_id)
-    with pytest.raises(InvalidTag):
+    with pytest.raises(wire.NotAuthentic):
         wire.unseal(guess, upload_id, 0, sealed, final=True)
     assert CONTENT[:16] not in sealed

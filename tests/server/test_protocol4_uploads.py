@@ -6,7 +6,7 @@ import random
 import struct
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,11 +17,11 @@ import pytest
 from server.repository import RepositoryUnavailable
 from tests.peer4 import wire
 from tests.peer4.client import MODIFIED, Peer4, StreamCut
-from tests.peer4.serving import ServerProcess4, Serving, serving, until
+from tests.peer4.serving import ServerProcess4, Serving, reason, serving, until
 from tests.peer4.wire import ALWAYS, IF_OLDER, NEVER, SEGMENT, Receipt, RefusedError
+from tests.server.hostile_segments import BIG, bad_segments
 
 SIZES = (0, 1, 65_536, 65_537, SEGMENT, SEGMENT + 1, 3 * SEGMENT + 5)
-BIG = random.Random(4).randbytes(3 * SEGMENT + 5)
 
 
 @pytest.fixture
@@ -45,13 +45,6 @@ def peer(server: Serving) -> Iterator[Peer4]:
 
 def introduced(server: Serving, name: str = "alice") -> Peer4:
     return server.peer(name).open().introduce()
-
-
-def reason(call: Callable[[], object]) -> int:
-    """Why the server refuses it."""
-    with pytest.raises(RefusedError) as caught:
-        call()
-    return int(caught.value.reason)
 
 
 def started(peer: Peer4, content: bytes = BIG, segments: int = 2, name: str = "f") -> bytes:
@@ -488,87 +481,6 @@ def test_an_end_before_the_final_segment_is_refused_and_the_upload_can_go_on(pee
     assert peer.begin(upload_id, os.urandom(32), "f", len(BIG)) == 2 * SEGMENT
 
 
-def bad_segments() -> dict[str, Callable[[Peer4, bytes, bytes], None]]:  # noqa: C901 - a list of small functions
-    """What may happen to the segments of an upload of `BIG` on its way."""
-    pieces = wire.pieces(BIG)
-
-    def all_of(peer: Peer4, uid: bytes, salt: bytes) -> list[bytes]:
-        key = peer.key_of(uid, salt)
-        return [wire.seal(key, uid, i, plain, final=final) for i, final, plain in pieces]
-
-    def order(*indexes: int) -> Callable[[Peer4, bytes, bytes], None]:
-        def send(peer: Peer4, uid: bytes, salt: bytes) -> None:
-            sealed = all_of(peer, uid, salt)
-            for index in indexes:
-                peer.segment(uid, index, sealed[index], final=index == 3)
-
-        return send
-
-    def flip(at: int) -> Callable[[Peer4, bytes, bytes], None]:
-        def send(peer: Peer4, uid: bytes, salt: bytes) -> None:
-            sealed = bytearray(all_of(peer, uid, salt)[0])
-            sealed[at] ^= 1
-            peer.segment(uid, 0, bytes(sealed), final=False)
-
-        return send
-
-    def renumbered(peer: Peer4, uid: bytes, salt: bytes) -> None:
-        peer.segment(uid, 0, all_of(peer, uid, salt)[1], final=False)
-
-    def made_final(peer: Peer4, uid: bytes, salt: bytes) -> None:
-        peer.segment(uid, 0, all_of(peer, uid, salt)[0], final=True)
-
-    def made_middle(peer: Peer4, uid: bytes, salt: bytes) -> None:
-        sealed = wire.seal(peer.key_of(uid, salt), uid, 0, pieces[0][2], final=True)
-        peer.segment(uid, 0, sealed, final=False)
-
-    def other_upload(peer: Peer4, uid: bytes, salt: bytes) -> None:
-        peer.segment(uid, 0, all_of(peer, os.urandom(16), salt)[0], final=False)
-
-    def other_salt(peer: Peer4, uid: bytes, _salt: bytes) -> None:
-        peer.segment(uid, 0, all_of(peer, uid, os.urandom(32))[0], final=False)
-
-    def other_direction(peer: Peer4, uid: bytes, salt: bytes) -> None:
-        key = peer.key_of(uid, salt, wire.TO_CLIENT)
-        peer.segment(uid, 0, wire.seal(key, uid, 0, pieces[0][2], final=False), final=False)
-
-    def other_connection(peer: Peer4, uid: bytes, salt: bytes) -> None:
-        with peer.again() as other:
-            sealed = all_of(other, uid, salt)[0]
-        peer.segment(uid, 0, sealed, final=False)
-
-    def short(peer: Peer4, uid: bytes, salt: bytes) -> None:
-        plain = pieces[0][2][:-1]
-        sealed = wire.seal(peer.key_of(uid, salt), uid, 0, plain, final=False)
-        peer.segment(uid, 0, sealed, final=False)
-
-    def empty_second(peer: Peer4, uid: bytes, salt: bytes) -> None:
-        key = peer.key_of(uid, salt)
-        peer.segment(uid, 0, all_of(peer, uid, salt)[0], final=False)
-        peer.segment(uid, 1, wire.seal(key, uid, 1, b"", final=True), final=True)
-
-    def beyond(peer: Peer4, uid: bytes, _salt: bytes) -> None:
-        peer.segment(uid, 2**43, bytes(SEGMENT + 16), final=False)
-
-    def after_the_final(peer: Peer4, uid: bytes, salt: bytes) -> None:
-        order(0, 1, 2, 3)(peer, uid, salt)
-        sealed = wire.seal(peer.key_of(uid, salt), uid, 4, b"more", final=True)
-        peer.segment(uid, 4, sealed, final=True)
-
-    return {
-        "swapped": order(1, 0),
-        "dropped": order(0, 2),
-        "repeated": order(0, 0),
-        "final repeated": order(0, 1, 2, 3, 3),
-        "bit of content": flip(5),
-        "bit of tag": flip(-1),
-        **{call.__name__: call for call in (
-            renumbered, made_final, made_middle, other_upload, other_salt, other_direction,
-            other_connection, short, empty_second, beyond, after_the_final,
-        )},
-    }  # fmt: skip
-
-
 @pytest.mark.parametrize("what", bad_segments())
 def test_a_segment_that_is_not_the_one_due_ends_the_connection(server: Serving, what: str) -> None:
     with introduced(server) as owner:
@@ -578,7 +490,7 @@ def test_a_segment_that_is_not_the_one_due_ends_the_connection(server: Serving, 
         assert (
             peer.begin(upload_id, salt, "f", None if what == "after_the_final" else len(BIG)) == 0
         )
-        bad_segments()[what](peer, upload_id, salt)
+        bad_segments()[what](peer, peer, upload_id, salt)
         assert peer.refusal() == wire.BAD_SEGMENT
         assert peer.at_end()
         peer.close()
@@ -1011,6 +923,24 @@ def test_old_interrupted_uploads_expire_and_young_ones_stay(tmp_path: Path) -> N
                 assert again.begin(upload_id, os.urandom(32), "f", len(BIG)) == offset
 
 
+def test_interrupted_uploads_expire_while_the_server_runs_but_those_under_way(
+    tmp_path: Path,
+) -> None:
+    with serving(tmp_path / "data") as server, introduced(server) as peer:
+        with peer.again() as again:
+            abandoned = started(again, segments=2)
+        uploads = server.listener.doors.services4.uploads
+        with peer.again() as again:
+            salt, running = os.urandom(32), os.urandom(16)
+            again.begin(running, salt, "running", len(BIG))
+            time.sleep(1.1)  # times are whole seconds
+            until(lambda: uploads.expire(0) == 1, "the upload that was cut off expires")
+            assert len(server.staged()) == 1
+            again.send_content(running, salt, BIG)
+            again.end(running, len(BIG), wire.digest(BIG))
+        assert peer.begin(abandoned, os.urandom(32), "f", len(BIG)) == 0
+
+
 def test_a_drain_lets_a_running_upload_finish(tmp_path: Path) -> None:
     with serving(tmp_path / "data", grace_seconds=20.0) as server:
         with introduced(server) as peer, peer.again() as idle:
@@ -1018,9 +948,9 @@ def test_a_drain_lets_a_running_upload_finish(tmp_path: Path) -> None:
             peer.begin(upload_id, salt, "f", len(BIG))
             draining = threading.Thread(target=server.listener.drain)
             draining.start()
-            assert idle.at_end()
+            assert idle.at_end(stopping=True)
             peer.send_content(upload_id, salt, BIG)
             assert peer.end(upload_id, len(BIG), wire.digest(BIG)).size == len(BIG)
-            assert peer.at_end()
+            assert peer.at_end(stopping=True)
             draining.join()
         assert server.stored() == {"f": BIG}

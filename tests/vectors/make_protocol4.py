@@ -1,8 +1,8 @@
 """Makes protocol4.json: every byte that protocol 4 computes, for one client and a few files.
 
-From docs/protocol-4.md, `hashlib`, `struct` and the package `cryptography`; nothing of the product,
-whose own library is another one. Only OAEP is random: its ciphertext is taken over from the file
-that is there while it still opens.
+From docs/protocol-4.md, `hashlib`, `struct` and pycryptodome; nothing of the product, whose own
+library for protocol 4 is another one. Only OAEP is random: its ciphertext is taken over from the
+file that is there while it still opens.
 
     python -m tests.vectors.make_protocol4
 """
@@ -11,17 +11,16 @@ import hashlib
 import hmac
 import json
 import struct
+from collections.abc import Sequence
 from pathlib import Path
 
-from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import ed25519, padding, rsa
-from cryptography.hazmat.primitives.ciphers.aead import AESGCM
-from cryptography.hazmat.primitives.kdf.hkdf import HKDF
-from cryptography.hazmat.primitives.serialization import (
-    Encoding,
-    PublicFormat,
-    load_pem_private_key,
-)
+from Crypto.Cipher import AES, oaep
+from Crypto.Hash import SHA256
+from Crypto.Protocol.KDF import HKDF
+from Crypto.PublicKey import ECC, RSA
+from Crypto.Signature import eddsa
+
+from tests.peer4 import merkle
 
 HERE = Path(__file__).resolve().parent
 FILE = HERE / "protocol4.json"
@@ -51,6 +50,12 @@ UPLOADS: dict[str, tuple[bytes, bytes, int, str]] = {
 PUT_ID, PUT_SALT, PUT_NAME = _numbered(0x83, 16), _numbered(0x93, 32), "notes/\u05d0.txt"
 PUT_CONTENT = b"attack at dawn\n"
 GET_SALT = _numbered(0x94, 32)
+TICKET = _numbered(0xA0, 32)
+# how many receipts share a signature -> which of them stand in the file
+TREES: dict[int, Sequence[int]] = {
+    1: range(1), 2: range(2), 3: range(3), 5: range(5), 7: range(7), 8: range(8),
+    256: (0, 1, 2, 127, 128, 254, 255),
+}  # fmt: skip
 
 
 def content(size: int) -> bytes:
@@ -71,7 +76,7 @@ def key_info(direction: int, upload_id: bytes) -> bytes:
 def content_key(direction: int, salt: bytes, upload_id: bytes) -> bytes:
     """Section 4: the key of one content."""
     info = key_info(direction, upload_id)
-    return HKDF(algorithm=hashes.SHA256(), length=32, salt=salt, info=info).derive(SECRET)
+    return HKDF(SECRET, 32, salt, SHA256, context=info)
 
 
 def nonce(index: int, final: bool) -> bytes:
@@ -95,25 +100,22 @@ def message(code: int, request_id: int, payload: bytes) -> str:
     return (struct.pack("<BHII", 4, code, request_id, len(payload)) + payload).hex()
 
 
-def _oaep() -> padding.OAEP:
-    return padding.OAEP(padding.MGF1(hashes.SHA256()), hashes.SHA256(), label=challenge_context())
-
-
-def challenge(key: rsa.RSAPrivateKey) -> bytes:
+def challenge(key: RSA.RsaKey) -> bytes:
     """The ciphertext of the file that is there, or a new one where there is none that opens."""
+    cipher = oaep.new(key, hashmod=SHA256, label=challenge_context())
     if FILE.exists():
         known = bytes.fromhex(json.loads(FILE.read_text())["connect"]["encrypted secret"])
         try:
-            if key.decrypt(known, _oaep()) == SECRET:
+            if cipher.decrypt(known) == SECRET:
                 return known
         except ValueError:
             pass
-    return key.public_key().encrypt(SECRET, _oaep())
+    return cipher.encrypt(SECRET)
 
 
-def connect(key: rsa.RSAPrivateKey, receipt_key: bytes) -> dict[str, object]:
+def connect(key: RSA.RsaKey, receipt_key: bytes) -> dict[str, object]:
     """Sections 3.1 and 3.2."""
-    public = key.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+    public = key.public_key().export_key("DER")
     encrypted = challenge(key)
     proof = hmac.digest(SECRET, challenge_context(), "sha256")
     register = text(CLIENT_NAME) + text("") + struct.pack("<H", len(public)) + public
@@ -140,8 +142,9 @@ def sealed_segments(key: bytes, upload_id: bytes, plain: bytes) -> list[tuple[in
     sealed = []
     for index, piece in enumerate(pieces):
         final = index == len(pieces) - 1
-        data = AESGCM(key).encrypt(nonce(index, final), piece, associated_data(upload_id, index))
-        sealed.append((index, final, data))
+        cipher = AES.new(key, AES.MODE_GCM, nonce=nonce(index, final))
+        cipher.update(associated_data(upload_id, index))
+        sealed.append((index, final, b"".join(cipher.encrypt_and_digest(piece))))
     return sealed
 
 
@@ -231,28 +234,98 @@ def get() -> dict[str, object]:
     }
 
 
-def receipt(key: ed25519.Ed25519PrivateKey, receipt_key: bytes) -> dict[str, object]:
-    """Section 7: the receipt of the *put*."""
-    body = b"EFT receipt 1\0" + receipt_key + CLIENT_ID + PUT_ID
-    body += struct.pack("<Qq", len(PUT_CONTENT), RECEIVED)
-    body += hashlib.sha256(PUT_CONTENT).digest() + text(CLIENT_NAME) + text(PUT_NAME)
-    signature = key.sign(body)
+def data_connection() -> dict[str, object]:
+    """Section 1.2: how a data connection is asked for and opened."""
+    preface = b"EFT/4 data" + bytes(6)
+    return {
+        "ticket": TICKET.hex(),
+        "preface": preface.hex(),
+        "first 48": (preface + TICKET).hex(),
+        "messages": {
+            "attach": message(21, 12, b""),
+            "ticket": message(32789, 12, TICKET),
+            "done": message(32803, 0, b""),
+        },
+    }
+
+
+def body(receipt_key: bytes, upload_id: bytes, plain: bytes, file_name: str) -> bytes:
+    """Section 7: what a receipt says."""
+    said = b"EFT receipt 1\0" + receipt_key + CLIENT_ID + upload_id
+    said += struct.pack("<Qq", len(plain), RECEIVED)
+    return said + hashlib.sha256(plain).digest() + text(CLIENT_NAME) + text(file_name)
+
+
+def signed(count: int, root: bytes) -> bytes:
+    """Section 7: what a signature covers."""
+    return b"eft/4 receipts" + b"\0" + struct.pack("<H", count) + root
+
+
+def stored(leaf: bytes, index: int, count: int, path: Sequence[bytes], signature: bytes) -> bytes:
+    """Section 7: the payload of *stored*."""
+    payload = struct.pack("<H", len(leaf)) + leaf + struct.pack("<HHB", index, count, len(path))
+    return payload + b"".join(path) + signature
+
+
+def receipt(key: ECC.EccKey, receipt_key: bytes) -> dict[str, object]:
+    """Section 7: the receipt of the *put*, on its own."""
+    said = body(receipt_key, PUT_ID, PUT_CONTENT, PUT_NAME)
+    covered = signed(1, merkle.root([said]))
+    signature = eddsa.new(key, "rfc8032").sign(covered)
     return {
         "seed": RECEIPT_SEED.hex(),
         "receipt key": receipt_key.hex(),
         "received": RECEIVED,
-        "body": body.hex(),
+        "body": said.hex(),
+        "signed": covered.hex(),
         "signature": signature.hex(),
-        "stored": message(32786, 10, struct.pack("<H", len(body)) + body + signature),
+        "stored": message(32786, 10, stored(said, 0, 1, [], signature)),
+    }
+
+
+def tree(key: ECC.EccKey, leaves: Sequence[bytes], shown_ones: Sequence[int]) -> dict[str, object]:
+    """Section 7: receipts that share one signature."""
+    count = len(leaves)
+    covered = signed(count, merkle.root(leaves))
+    signature = eddsa.new(key, "rfc8032").sign(covered)
+    receipts = []
+    for index in shown_ones:
+        path = merkle.path(index, leaves)
+        payload = stored(leaves[index], index, count, path, signature)
+        receipts.append(
+            {
+                "index": index,
+                "path": [step.hex() for step in path],
+                "stored": message(32786, 100 + index, payload),
+            }
+        )
+    return {
+        "count": count,
+        "root": merkle.root(leaves).hex(),
+        "signed": covered.hex(),
+        "signature": signature.hex(),
+        "receipts": receipts,
+    }
+
+
+def batch(key: ECC.EccKey, receipt_key: bytes) -> dict[str, object]:
+    """Section 7: the receipts of the first files of a batch, for several sizes of it."""
+    leaves = [
+        body(receipt_key, _numbered(number, 16), content(number), f"batch/{number:03}")
+        for number in range(max(TREES))
+    ]
+    return {
+        "files": "number n: upload id n, n + 1, ... mod 256; the first n bytes of the content",
+        "leaf hashes": [merkle.leaf(leaf).hex() for leaf in leaves],
+        "trees": [tree(key, leaves[:count], TREES[count]) for count in TREES],
     }
 
 
 def vectors() -> dict[str, object]:
     """All of the file."""
-    client_key = load_pem_private_key(CLIENT_KEY_FILE.read_bytes(), None)
-    assert isinstance(client_key, rsa.RSAPrivateKey)
-    signing_key = ed25519.Ed25519PrivateKey.from_private_bytes(RECEIPT_SEED)
-    receipt_key = signing_key.public_key().public_bytes(Encoding.Raw, PublicFormat.Raw)
+    client_key = RSA.import_key(CLIENT_KEY_FILE.read_bytes())
+    signing_key = eddsa.import_private_key(RECEIPT_SEED)
+    receipt_key = signing_key.public_key().export_key(format="raw")
     return {
         "content": "the first bytes of SHAKE-256 of the 18 bytes 'eft/4 test content'",
         "client id": CLIENT_ID.hex(),
@@ -261,10 +334,12 @@ def vectors() -> dict[str, object]:
         "secret": SECRET.hex(),
         "modified": MODIFIED,
         "connect": connect(client_key, receipt_key),
+        "data connection": data_connection(),
         "uploads": [upload(name) for name in UPLOADS],
         "put": put(),
         "get": get(),
         "receipt": receipt(signing_key, receipt_key),
+        "batch": batch(signing_key, receipt_key),
     }
 
 

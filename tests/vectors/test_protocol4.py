@@ -1,16 +1,28 @@
-"""protocol4.json against the product's parts: pycryptodome and the package `protocol`."""
+"""protocol4.json against what the product is made of: `cryptography` and the package `protocol`.
+
+Its script uses pycryptodome, so that each library checks the other.
+"""
 
 import hashlib
+import hmac
 import json
 from typing import Any
 
 import pytest
-from Crypto.Cipher import AES, PKCS1_OAEP
-from Crypto.Hash import HMAC, SHA256
-from Crypto.Protocol.KDF import HKDF
-from Crypto.PublicKey import ECC, RSA
-from Crypto.Signature import eddsa
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+from cryptography.hazmat.primitives.asymmetric.padding import MGF1, OAEP
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF
+from cryptography.hazmat.primitives.serialization import (
+    Encoding,
+    PublicFormat,
+    load_pem_private_key,
+)
 
+from protocol.channel import DATA_PREFACE
 from protocol.contexts import (
     SEGMENT_BYTES,
     Direction,
@@ -22,15 +34,18 @@ from protocol.contexts import (
     segment_span,
 )
 from protocol.decoder4 import FrameDecoder
+from protocol.merkle import MerkleTree, leaf_hash, root_from
 from protocol.messages4 import (
     REQUESTS,
     RESPONSES,
+    Attach,
     Begin,
     Begun,
     Challenge,
     Connect,
     Connected,
     Content,
+    Done,
     End,
     Entry,
     Get,
@@ -43,13 +58,15 @@ from protocol.messages4 import (
     Response4,
     Segment,
     Stored,
+    Ticket,
     pack_message,
 )
-from protocol.receipts import ReceiptBody
+from protocol.receipts import ReceiptBody, signed_bytes
 from tests.vectors import make_protocol4
 
 VECTORS: dict[str, Any] = json.loads(make_protocol4.FILE.read_text())
 UPLOADS: list[dict[str, Any]] = VECTORS["uploads"]
+TREES: list[dict[str, Any]] = VECTORS["batch"]["trees"]
 CLIENT_ID = bytes.fromhex(VECTORS["client id"])
 FINGERPRINT = bytes.fromhex(VECTORS["fingerprint"])
 SECRET = bytes.fromhex(VECTORS["secret"])
@@ -57,6 +74,7 @@ NAME: str = VECTORS["client name"]
 MODIFIED: int = VECTORS["modified"]
 
 every_upload = pytest.mark.parametrize("upload", UPLOADS, ids=lambda upload: str(upload["name"]))
+every_tree = pytest.mark.parametrize("tree", TREES, ids=lambda tree: str(tree["count"]))
 
 
 def data(where: dict[str, Any], *path: str) -> bytes:
@@ -67,27 +85,37 @@ def data(where: dict[str, Any], *path: str) -> bytes:
     return bytes.fromhex(place)
 
 
+def content(size: int) -> bytes:
+    return hashlib.shake_256(b"eft/4 test content").digest(size)
+
+
 def plain(upload: dict[str, Any]) -> bytes:
-    return hashlib.shake_256(b"eft/4 test content").digest(upload["size"])
+    return content(upload["size"])
+
+
+def client_key() -> RSAPrivateKey:
+    key = load_pem_private_key(make_protocol4.CLIENT_KEY_FILE.read_bytes(), None)
+    assert isinstance(key, RSAPrivateKey)
+    return key
+
+
+def receipt_key() -> Ed25519PublicKey:
+    return Ed25519PublicKey.from_public_bytes(data(VECTORS, "receipt", "receipt key"))
 
 
 def content_key(direction: Direction, salt: bytes, upload_id: bytes) -> bytes:
     info = content_key_info(direction, CLIENT_ID, upload_id)
-    key = HKDF(SECRET, 32, salt, SHA256, context=info)
-    assert isinstance(key, bytes)
-    return key
+    return HKDF(SHA256(), 32, salt, info).derive(SECRET)
 
 
 def opened(key: bytes, upload_id: bytes, index: int, final: bool, sealed: bytes) -> bytes:
-    cipher = AES.new(key, AES.MODE_GCM, nonce=segment_nonce(index, final=final))
-    cipher.update(associated_data(upload_id, index))
-    return cipher.decrypt_and_verify(sealed[:-16], sealed[-16:])
+    nonce = segment_nonce(index, final=final)
+    return AESGCM(key).decrypt(nonce, sealed, associated_data(upload_id, index))
 
 
 def sealed_by(key: bytes, upload_id: bytes, index: int, final: bool, content: bytes) -> bytes:
-    cipher = AES.new(key, AES.MODE_GCM, nonce=segment_nonce(index, final=final))
-    cipher.update(associated_data(upload_id, index))
-    return b"".join(cipher.encrypt_and_digest(content))
+    nonce = segment_nonce(index, final=final)
+    return AESGCM(key).encrypt(nonce, content, associated_data(upload_id, index))
 
 
 def is_message(message: Request4 | Response4, request_id: int, expected: bytes) -> bool:
@@ -104,35 +132,34 @@ def test_the_file_is_what_its_script_makes() -> None:
 
 
 def test_the_challenge_opens_under_the_context_and_no_other() -> None:
-    key = RSA.import_key(make_protocol4.CLIENT_KEY_FILE.read_bytes())
-    assert (key.size_in_bits(), key.e) == (3072, 65537)
+    key = client_key()
+    assert (key.key_size, key.public_key().public_numbers().e) == (3072, 65537)
     context = challenge_context(FINGERPRINT, CLIENT_ID)
     assert context == data(VECTORS, "connect", "context")
     encrypted = data(VECTORS, "connect", "encrypted secret")
-    assert PKCS1_OAEP.new(key, SHA256, label=context).decrypt(encrypted) == SECRET
+    assert key.decrypt(encrypted, OAEP(MGF1(SHA256()), SHA256(), context)) == SECRET
     other = challenge_context(FINGERPRINT[::-1], CLIENT_ID)
-    with pytest.raises(ValueError, match="ncorrect"):
-        PKCS1_OAEP.new(key, SHA256, label=other).decrypt(encrypted)
+    with pytest.raises(ValueError, match="ecryption failed"):
+        key.decrypt(encrypted, OAEP(MGF1(SHA256()), SHA256(), other))
 
 
 def test_the_proof_is_the_hmac_of_the_context() -> None:
     context = challenge_context(FINGERPRINT, CLIENT_ID)
-    proof = HMAC.new(SECRET, context, SHA256).digest()
-    assert proof == data(VECTORS, "connect", "proof")
+    assert hmac.digest(SECRET, context, "sha256") == data(VECTORS, "connect", "proof")
 
 
 def test_the_messages_of_registering_and_connecting() -> None:
     connect = VECTORS["connect"]
-    key = RSA.import_key(make_protocol4.CLIENT_KEY_FILE.read_bytes()).public_key()
-    receipt_key = data(VECTORS, "receipt", "receipt key")
+    public = client_key().public_key()
+    public_key = public.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
     received = VECTORS["receipt"]["received"]
     messages: list[tuple[str, Request4 | Response4, int]] = [
-        ("register", Register(NAME, "", key.export_key("DER")), 1),
+        ("register", Register(NAME, "", public_key), 1),
         ("registered", Registered(CLIENT_ID), 1),
         ("connect", Connect(CLIENT_ID), 2),
         ("challenge", Challenge(data(connect, "encrypted secret")), 2),
         ("prove", Prove(data(connect, "proof")), 3),
-        ("connected", Connected(receipt_key, received, NAME), 3),
+        ("connected", Connected(receipt_key().public_bytes_raw(), received, NAME), 3),
     ]
     assert [name for name, _, _ in messages] == list(connect["messages"])
     for name, message, request_id in messages:
@@ -221,14 +248,23 @@ def test_a_download_is_sealed_for_the_other_direction() -> None:
     assert is_message(Content(1, True, sealed), 11, data(get, "content"))
 
 
+def test_a_data_connection_is_asked_for_and_opened() -> None:
+    connection = VECTORS["data connection"]
+    ticket, messages = data(connection, "ticket"), connection["messages"]
+    assert data(connection, "preface") == DATA_PREFACE
+    assert data(connection, "first 48") == DATA_PREFACE + ticket
+    assert is_message(Attach(), 12, data(messages, "attach"))
+    assert is_message(Ticket(ticket), 12, data(messages, "ticket"))
+    assert is_message(Done(), 0, data(messages, "done"))
+
+
 def test_the_receipt_is_signed_by_the_receipt_key() -> None:
     receipt, put = VECTORS["receipt"], VECTORS["put"]
-    key = ECC.construct(curve="Ed25519", seed=data(receipt, "seed"))
-    receipt_key = data(receipt, "receipt key")
-    assert key.public_key().export_key(format="raw") == receipt_key
+    key = Ed25519PrivateKey.from_private_bytes(data(receipt, "seed"))
+    assert key.public_key() == receipt_key()
     content = data(put, "content")
     body = ReceiptBody(
-        receipt_key,
+        data(receipt, "receipt key"),
         CLIENT_ID,
         data(put, "upload id"),
         len(content),
@@ -239,9 +275,71 @@ def test_the_receipt_is_signed_by_the_receipt_key() -> None:
     )
     assert ReceiptBody.unpack(data(receipt, "body")) == body
     assert body.pack() == data(receipt, "body")
-    signature = data(receipt, "signature")
-    public = eddsa.import_public_key(receipt_key)
-    eddsa.new(public, "rfc8032").verify(body.pack(), signature)
-    with pytest.raises(ValueError, match="not authentic"):
-        eddsa.new(public, "rfc8032").verify(body.pack() + b"\0", signature)
-    assert is_message(Stored(body.pack(), signature), 10, data(receipt, "stored"))
+    signed, signature = data(receipt, "signed"), data(receipt, "signature")
+    assert signed_bytes(1, leaf_hash(body.pack())) == signed
+    assert key.sign(signed) == signature
+    receipt_key().verify(signature, signed)
+    for other in (body.pack(), signed_bytes(1, leaf_hash(body.pack() + b"\0")), signed + b"\0"):
+        with pytest.raises(InvalidSignature):
+            receipt_key().verify(signature, other)
+    assert is_message(Stored(body.pack(), 0, 1, (), signature), 10, data(receipt, "stored"))
+
+
+def batch() -> list[bytes]:
+    """The bodies whose leaf hashes stand in the file."""
+    bodies = []
+    for number in range(len(VECTORS["batch"]["leaf hashes"])):
+        upload_id = bytes((number + place) % 256 for place in range(16))
+        digest = hashlib.sha256(content(number)).digest()
+        received, name = VECTORS["receipt"]["received"], f"batch/{number:03}"
+        body = ReceiptBody(
+            receipt_key().public_bytes_raw(),
+            CLIENT_ID,
+            upload_id,
+            number,
+            received,
+            digest,
+            NAME,
+            name,
+        )
+        bodies.append(body.pack())
+    return bodies
+
+
+def test_the_leaves_of_a_batch_are_hashed() -> None:
+    assert [leaf_hash(body).hex() for body in batch()] == VECTORS["batch"]["leaf hashes"]
+
+
+@every_tree
+def test_a_batch_has_one_root_and_one_signature(tree: dict[str, Any]) -> None:
+    count, signature = tree["count"], data(tree, "signature")
+    root = MerkleTree(batch()[:count]).root
+    assert root == data(tree, "root")
+    assert signed_bytes(count, root) == data(tree, "signed")
+    receipt_key().verify(signature, data(tree, "signed"))
+    with pytest.raises(InvalidSignature):
+        receipt_key().verify(signature, signed_bytes(count + 1, root))
+
+
+@every_tree
+def test_every_receipt_of_a_batch_leads_to_the_root(tree: dict[str, Any]) -> None:
+    bodies, count = batch(), tree["count"]
+    merkle_tree = MerkleTree(bodies[:count])
+    assert tree["receipts"]
+    for receipt in tree["receipts"]:
+        index = receipt["index"]
+        path = tuple(bytes.fromhex(step) for step in receipt["path"])
+        assert merkle_tree.path(index) == path
+        assert root_from(bodies[index], index, count, path) == data(tree, "root")
+        stored = Stored(bodies[index], index, count, path, data(tree, "signature"))
+        assert is_message(stored, 100 + index, data(receipt, "stored"))
+
+
+def test_trees_of_these_sizes_are_among_them() -> None:
+    assert [tree["count"] for tree in TREES] == [1, 2, 3, 5, 7, 8, 256]
+    for tree in TREES:
+        shown = [receipt["index"] for receipt in tree["receipts"]]
+        assert shown[0] == 0
+        assert shown[-1] == tree["count"] - 1
+        if tree["count"] < 256:
+            assert shown == list(range(tree["count"]))

@@ -140,7 +140,9 @@ class FakeClient:
                 failure = error
             on_file(RealPutResult(path, name, receipt, failure))
 
-    def get(self, name: str, local: Path, *, progress: Progress | None = None) -> Entry:
+    def get(
+        self, name: str, local: Path, *, progress: Progress | None = None, size: int | None = None
+    ) -> Entry:
         self._call("get", name)
         if progress is not None:
             progress(self.stat(name).size, self.stat(name).size)

@@ -13,7 +13,8 @@ from client.errors import ExitStatus
 from client.known_servers import KnownServers
 from client.receipts import Receipt, ReceiptStore
 from client.state import Places
-from protocol.receipts import ReceiptBody
+from protocol.merkle import leaf_hash
+from protocol.receipts import ReceiptBody, signed_bytes
 from protocol.responses4 import Stored
 from tests.client.commands.fake import CLIENT_ID, FINGERPRINT, FakeServer
 
@@ -87,7 +88,8 @@ def kept() -> list[Path]:
             public, CLIENT_ID, bytes([number]) * 16, 5, 1_700_000_000 + number, bytes(32),
             "alice", f"file {number}",
         )  # fmt: skip
-        packed = Stored(body.pack(), eddsa.new(key, "rfc8032").sign(body.pack())).pack()
+        signed = signed_bytes(1, leaf_hash(body.pack()))
+        packed = Stored(body.pack(), 0, 1, (), eddsa.new(key, "rfc8032").sign(signed)).pack()
         (stored,) = ReceiptStore(places.receipts).store([Receipt(body, packed)])
         assert stored.path is not None
         paths.append(stored.path)

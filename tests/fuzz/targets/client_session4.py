@@ -12,12 +12,12 @@ import ssl
 from collections.abc import Callable, Iterable
 from functools import cache
 from pathlib import Path
-from typing import Any
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from client import session4
 from client.channel4 import Channel4
+from client.datachannel import DataChannel
 from client.downloading import download
 from client.errors import ChallengeNotOpened, ClientError
 from client.identity4 import Identity4
@@ -27,9 +27,19 @@ from client.session4 import Access, Session4
 from client.uploading import SmallFile, Upload, post, posted, send
 from protocol.contexts import Direction
 from protocol.decoder4 import FrameDecoder
-from protocol.messages4 import CODES, REQUESTS, RESPONSES, Policy, Request4, Segment
+from protocol.merkle import leaf_hash
+from protocol.messages4 import (
+    CODES,
+    DATA_REQUESTS,
+    REQUESTS,
+    RESPONSES,
+    Content,
+    Policy,
+    Request4,
+    Segment,
+)
 from protocol.names import check_path
-from protocol.receipts import ReceiptBody
+from protocol.receipts import ReceiptBody, signed_bytes
 from server.sealing import SegmentSealer, content_key
 from tests.fuzz import scratch
 from tests.fuzz.choices import Choices
@@ -73,7 +83,8 @@ class _Answers(Material):
             "receipt_key": _receipt_key(),
             "client_id": _ID,
             "body": self._body,
-            "signature": lambda: _signing().sign(self._body()),
+            "signature": lambda: _signing().sign(signed_bytes(1, leaf_hash(self._body()))),
+            "count": b"\1\0",
         }
 
     def value(self, name: str, size: int | None, choices: Choices) -> bytes | None:
@@ -182,6 +193,54 @@ class _Socket:
             self._answered = self._asked.pop(0)
         return self._answered if kind < 240 else kind
 
+    def content(self) -> bytes:
+        """What comes on a data connection: mostly content that fits, nothing at its end."""
+        choices = self._choices
+        if not choices.left:
+            return b""
+        kind = choices.byte()
+        if kind > 240:
+            return choices.some()
+        code = CODES[Content] if kind < 200 else choices.pick(_CODES)
+        return frame(code, self._request_id(255), payload(RESPONSES[code], choices, self._answers))
+
+    def data_ended(self) -> bool:
+        """Whether the server has hung up."""
+        return self._choices.byte() > 240
+
+    def cut(self) -> bool:
+        """Whether what is being sent does not arrive."""
+        return self._choices.byte() > 250
+
+
+class _DataSocket:
+    """A plain socket to the same server."""
+
+    def __init__(self, server: _Socket) -> None:
+        self._server = server
+        self._decoder: FrameDecoder[Segment] = FrameDecoder(DATA_REQUESTS)
+
+    def fileno(self) -> int:
+        return _always_ready() if self._server.data_ended() else _never_ready()
+
+    def sendmsg(self, parts: list[memoryview]) -> int:
+        if self._server.cut():
+            raise BrokenPipeError(errno.EPIPE, "cut")
+        for part in parts:
+            rest = part
+            while rest:
+                space = self._decoder.writable()
+                taken, rest = rest[: len(space)], rest[len(space) :]
+                space[: len(taken)] = taken
+                for _ in self._decoder.written(len(taken)):
+                    pass  # a whole segment, in form
+        return sum(map(len, parts))
+
+    def recv_into(self, buffer: memoryview) -> int:
+        data = self._server.content()[: len(buffer)]
+        buffer[: len(data)] = data
+        return len(data)
+
 
 @cache
 def _always_ready() -> int:
@@ -191,18 +250,20 @@ def _always_ready() -> int:
 
 
 @cache
+def _never_ready() -> int:
+    return os.pipe()[0]
+
+
+@cache
 def _source() -> Path:
     path = scratch.directory("client4") / "source"
     path.write_bytes(_PLAIN)
     return path
 
 
-class _Key:
-    """Stands for a private key: opening a challenge with RSA would take all the time there is."""
-
-
+# Opening a challenge with RSA would take all the time there is.
 def _open_challenge(
-    _key: object, encrypted: bytes, _fingerprint: bytes, _client_id: bytes
+    _key: bytes, encrypted: bytes, _fingerprint: bytes, _client_id: bytes
 ) -> tuple[bytes, bytes]:
     if encrypted[:1] == b"\xff":
         raise ChallengeNotOpened("not ours")
@@ -218,6 +279,9 @@ class _Client:
         self.socket = _Socket(choices)
         self._session = Session4(Channel4(self.socket, 1.0))  # type: ignore[arg-type] # as a socket
         self._access = Access(Signer(_receipt_key(), _ID, "alice"), _SECRET)
+        if choices.byte() % 4 == 3:
+            data = DataChannel(_DataSocket(self.socket))  # type: ignore[arg-type] # as a socket
+            self._session.use_data(data)
 
     def run(self) -> None:
         deeds: tuple[Callable[[], object], ...] = (
@@ -237,7 +301,7 @@ class _Client:
                 return
 
     def _connect(self) -> None:
-        identity: Any = Identity4("alice", _ID, _Key())  # type: ignore[arg-type] # stands for one
+        identity = Identity4("alice", _ID, b"a key")
         access = self._session.connect(identity, _FINGERPRINT)
         must(len(access.signer.receipt_key) == 32, "a receipt key has 32 bytes")
 
@@ -296,6 +360,13 @@ def _run(data: bytes) -> None:
 
 
 def _seeds() -> Iterable[bytes]:
+    for seed in _conversations():
+        yield b"\0" + seed
+        yield b"\3" + seed
+
+
+def _conversations() -> Iterable[bytes]:
+    """Seeds without the choice of whether there is a data connection."""
     for deed in range(10):
         for code in range(len(_CODES)):
             yield bytes((deed, 0, 0, 0, code)) + bytes(40)

@@ -6,12 +6,20 @@ from protocol.decoder4 import FrameDecoder
 from protocol.errors import ProtocolError
 from protocol.fields import Record
 from protocol.header import MAX_PAYLOAD_BYTES, MessageHeader
-from protocol.messages4 import REQUESTS, RESPONSES, pack_message
+from protocol.messages4 import (
+    DATA_REQUESTS,
+    DATA_RESPONSES,
+    REQUESTS,
+    RESPONSES,
+    pack_message,
+)
 from tests.fuzz.choices import Choices, uncut
 from tests.fuzz.drawing import Material, frame, payload
 from tests.fuzz.target import Target, must
 
-_TABLES: tuple[Mapping[int, type[Record]], ...] = (REQUESTS, RESPONSES)
+_TABLES: tuple[Mapping[int, type[Record]], ...] = (
+    REQUESTS, RESPONSES, DATA_REQUESTS, DATA_RESPONSES,
+)  # fmt: skip
 _IDLE_BYTES = 16_384
 _MOST_BYTES = MessageHeader.LAYOUT.size + MAX_PAYLOAD_BYTES + 16_384
 
@@ -39,7 +47,7 @@ def _decoded(table: Mapping[int, type[Record]], pieces: Sequence[bytes]) -> list
 
 def _run(data: bytes) -> None:
     choices = Choices(data)
-    table = _TABLES[choices.byte() % 2]
+    table = choices.pick(_TABLES)
     pieces, whole = choices.pieces()
     results = _decoded(table, [whole])
     must(results == _decoded(table, pieces), "any pieces of a stream give the same messages")

@@ -3,8 +3,9 @@
 from collections.abc import Iterable
 
 from client.address import Address
-from client.errors import BadState
-from client.identity4 import Identities
+from client.errors import BadState, BrokenProtocol, ChallengeNotOpened
+from client.identity4 import Identities, load_key, public_key_der
+from client.sealing4 import open_challenge
 from protocol.names import check_client_name
 from tests.fuzz import scratch
 from tests.fuzz.target import Target, must
@@ -27,7 +28,13 @@ def _run(data: bytes) -> None:
         return
     check_client_name(identity.name)
     must(len(identity.client_id) == 16, "a client id has 16 bytes")
-    must(identity.private_key.size_in_bits() == 3072, "a key has 3072 bits")
+    must(load_key(identity.private_key).key_size == 3072, "a key has 3072 bits")
+    # A key is not validated when it is read: what does not fit shows where it is used.
+    try:
+        public_key_der(identity.private_key)
+        open_challenge(identity.private_key, bytes(383) + b"\2", bytes(32), identity.client_id)
+    except (ChallengeNotOpened, BrokenProtocol):
+        return
 
 
 def _seeds() -> Iterable[bytes]:
@@ -41,4 +48,6 @@ def _seeds() -> Iterable[bytes]:
     yield head + b"-----BEGIN PRIVATE KEY-----\nMAA=\n-----END PRIVATE KEY-----\n"
 
 
-TARGET = Target("identity4", "client/identity4.py", _run, _seeds, max_bytes=4096)
+TARGET = Target(
+    "identity4", "client/identity4.py, sealing4.py (keys)", _run, _seeds, max_bytes=4096
+)

@@ -9,7 +9,8 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from client.errors import BadReceipt
 from client.receipts import verify_receipt
 from protocol.errors import ProtocolError
-from protocol.receipts import ReceiptBody
+from protocol.merkle import MerkleTree, root_from
+from protocol.receipts import ReceiptBody, signed_bytes
 from protocol.responses4 import Stored
 from tests.fuzz.choices import Choices
 from tests.fuzz.drawing import Material, payload
@@ -35,11 +36,7 @@ class _Ours(Material):
 
 def _run(data: bytes) -> None:
     choices = Choices(data)
-    if choices.byte() % 2 == _SIGNED:
-        body = payload(ReceiptBody, choices, _Ours())[:65_535]
-        packed = Stored(body, _key().sign(body)).pack()
-    else:
-        packed = choices.rest()
+    packed = _forged(choices) if choices.byte() % 2 == _SIGNED else choices.rest()
     try:
         body_read = verify_receipt(packed, (_public(),))
     except BadReceipt as error:
@@ -50,10 +47,27 @@ def _run(data: bytes) -> None:
     must(Stored.unpack(packed).body == body_read.pack(), "a receipt says what was signed")
 
 
+def _forged(choices: Choices) -> bytes:
+    """A receipt of which all but what it says is right, now and then with another place."""
+    count = 1 + choices.byte() % 5
+    index = choices.byte() % count
+    bodies = [payload(ReceiptBody, choices, _Ours())[:60_000]] + [b"other"] * (count - 1)
+    bodies[0], bodies[index] = bodies[index], bodies[0]
+    told = index if choices.byte() < 200 else choices.byte() % 6
+    return _stored(bodies, index, told).pack()
+
+
+def _stored(bodies: list[bytes], index: int, told: int) -> Stored:
+    tree = MerkleTree(bodies)
+    signature = _key().sign(signed_bytes(len(bodies), tree.root))
+    return Stored(bodies[index], told, len(bodies), tree.path(index), signature)
+
+
 def _signed(packed: bytes) -> bool:
     try:
         stored = Stored.unpack(packed)
-        _key().public_key().verify(stored.signature, stored.body)
+        root = root_from(stored.body, stored.index, stored.count, stored.path)
+        _key().public_key().verify(stored.signature, signed_bytes(stored.count, root))
     except (ProtocolError, InvalidSignature):
         return False
     return True
@@ -63,7 +77,7 @@ def _seeds() -> Iterable[bytes]:
     for fill in (0, 1, 4, 40):
         yield bytes((_SIGNED,)) + bytes((fill,)) * 200
     body = ReceiptBody(_public(), bytes(16), bytes(16), 7, 8, bytes(32), "alice", "a").pack()
-    good = Stored(body, _key().sign(body)).pack()
+    good = _stored([b"other", body, b"another"], 1, 1).pack()
     yield bytes((_FILE,)) + good
     yield bytes((_FILE,)) + good[:-1] + b"\0"
     yield bytes((_FILE,)) + good[:100]

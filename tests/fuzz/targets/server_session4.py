@@ -12,14 +12,19 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from protocol.decoder4 import FrameDecoder
 from protocol.fields import Record
 from protocol.header import MAX_PAYLOAD_BYTES
+from protocol.merkle import root_from
 from protocol.messages4 import (
     CODES,
+    DATA_RESPONSES,
     REQUESTS,
     RESPONSES,
     Abandon,
+    Attach,
     Begin,
     Begun,
     Connect,
+    Content,
+    Done,
     End,
     Get,
     List,
@@ -30,8 +35,11 @@ from protocol.messages4 import (
     Response4,
     Segment,
     Stored,
+    Ticket,
 )
-from protocol.receipts import ReceiptBody
+from protocol.receipts import ReceiptBody, signed_bytes
+from server.datasession import DataSession
+from server.openuploads import DataLink
 from server.session4 import Services4, Session4
 from tests.fuzz import serverside
 from tests.fuzz.choices import Choices
@@ -101,12 +109,56 @@ class _Wire:
     def _judge(self, request_id: int, message: Response4) -> None:
         must(request_id in self.ids, "an answer carries the id of a request, or 0")
         match message:
+            case Ticket(ticket):
+                self._material.ticket = ticket
             case Begun(offset):
                 self._material.begun(offset)
             case Stored():
-                self._receipt_key.verify(message.signature, message.body)
+                root = root_from(message.body, message.index, message.count, message.path)
+                self._receipt_key.verify(message.signature, signed_bytes(message.count, root))
                 body = ReceiptBody.unpack(message.body)
                 must(body.client_id == serverside.CLIENT_ID, "a receipt is for this client")
+
+
+class _Data:
+    """The data connection of one of them."""
+
+    def __init__(self, services: Services4, ticket: bytes) -> None:
+        self.ended = True
+        self._answers: FrameDecoder[Content | Done] = FrameDecoder(DATA_RESPONSES)
+        uploads = services.tickets.redeem(ticket)
+        if uploads is not None:
+            link = DataLink(self._receive, self.close, self.close)
+            self._session = DataSession(uploads, link, serverside.ADDRESS)
+            self.ended = self._session.ended
+            self._receive([self._session.greeting()])
+
+    def feed(self, data: bytes) -> None:
+        rest = memoryview(data)
+        while rest and not self.ended:
+            space = self._session.writable()
+            taken, rest = rest[: len(space)], rest[len(space) :]
+            space[: len(taken)] = taken
+            must(not list(self._session.written(len(taken))), "segments are not answered here")
+            if self._session.ended:
+                self.close()
+
+    def close(self) -> None:
+        if not self.ended:
+            self.ended = True
+            self._session.close()
+
+    def _receive(self, parts: Iterable[bytes | memoryview]) -> None:
+        if self.ended and parts:
+            raise BrokenPipeError
+        for part in parts:
+            rest = memoryview(part)
+            while rest:
+                space = self._answers.writable()
+                taken, rest = rest[: len(space)], rest[len(space) :]
+                space[: len(taken)] = taken
+                for _ in self._answers.written(len(taken)):
+                    pass  # a whole message, in form
 
 
 class _Conversation:
@@ -118,6 +170,7 @@ class _Conversation:
         self._material = Uploading()
         self._wires = [_Wire(services, self._material), _Wire(services, self._material)]
         self._now = 0
+        self._data: _Data | None = None
         self.sent = bytearray()
 
     def run(self, *, introduced: bool) -> None:
@@ -134,6 +187,8 @@ class _Conversation:
     def _step(self) -> None:
         choices = self._choices
         match choices.byte() % 16:
+            case 7:
+                self._feed_data(choices)
             case 8 | 9:
                 self._feed_unknown(self._altered(self._message()))
             case 10:
@@ -150,8 +205,17 @@ class _Conversation:
             case _:
                 self._feed(self._message())
 
-    def _message(self) -> bytes:
-        code = self._choices.pick(_CODES)
+    def _feed_data(self, choices: Choices) -> None:
+        """A segment on the data connection, which is opened first where there is none."""
+        if self._data is None or self._data.ended:
+            self._feed(frame(CODES[Attach], 2, b""))
+            self._data = _Data(self._services, self._material.ticket)
+        kind = choices.byte()
+        message = self._message(CODES[Segment])
+        self._data.feed(self._altered(message) if kind > 220 else message)
+
+    def _message(self, code: int | None = None) -> bytes:
+        code = self._choices.pick(_CODES) if code is None else code
         self._material.begin(REQUESTS[code])
         content = payload(REQUESTS[code], self._choices, self._material)
         request_id = self._choices.byte()
@@ -236,6 +300,9 @@ def _uploads() -> Iterable[tuple[bytes, ...]]:
     fetch = get + bytes((2, 0, 0, 4))
     rename = _step(Rename) + bytes((2, 1, 0, 5))
     yield upload, final, finish
+    carried = b"\x07\x00" + bytes((0, 0, 0, 2, 0, 8))
+    yield upload, carried, finish, fetch
+    yield upload, b"\x07\xf0" + carried[2:] + bytes((9, 0, 9)), finish
     yield upload, final, end + bytes((0, 0, 255, 10))
     yield upload, final, finish, finish, upload, fetch
     yield upload, full, final, finish, fetch

@@ -72,8 +72,8 @@ def content4(
 def publication(
     file: StoredFile, policy: Policy = Policy.ALWAYS, *, upload_id: bytes | None = None
 ) -> Publication:
-    """A small file of protocol 4, with an upload id and a receipt of its own."""
-    return Publication(file, upload_id or os.urandom(16), policy, b"receipt " + os.urandom(8))
+    """A small file of protocol 4, with an upload id of its own."""
+    return Publication(file, upload_id or os.urandom(16), policy)
 
 
 def upload(
@@ -112,7 +112,17 @@ def completion(
         modified=begun.modified,
         mode=begun.mode,
     )
-    return Publication(file, begun.upload_id, policy, b"receipt " + os.urandom(8))
+    return Publication(file, begun.upload_id, policy)
+
+
+def receipt_of(accepted: Publication) -> bytes:
+    """What stands for its receipt here."""
+    return b"receipt for " + accepted.file.object_id
+
+
+def sign(accepted: Sequence[Publication]) -> list[bytes]:
+    """As `publish` takes it."""
+    return [receipt_of(each) for each in accepted]
 
 
 def at_once(task: Callable[[T], R], subjects: Sequence[T]) -> list[R]:

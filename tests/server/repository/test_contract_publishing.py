@@ -1,6 +1,7 @@
 """What every repository promises about batches of publications, their policies and receipts."""
 
 import os
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -25,6 +26,8 @@ from tests.server.repository.samples import (
     completion,
     content4,
     publication,
+    receipt_of,
+    sign,
     stored_file,
     upload,
 )
@@ -36,15 +39,39 @@ def _receipt(repository: Repository, ours: Publication) -> bytes | None:
     return found.receipt if found else None
 
 
-@pytest.mark.parametrize("given", [{"upload_id": b"u" * 16}, {"receipt": b"receipt"}])
-def test_an_upload_id_without_a_receipt_makes_no_publication(given: dict[str, Any]) -> None:
-    with pytest.raises(ValueError, match="both an upload id and a receipt, or neither"):
-        Publication(stored_file(client()), **given)
+class TestReceipts:
+    def test_an_upload_is_not_completed_without_a_receipt(
+        self, repository: Repository, alice: Client
+    ) -> None:
+        with pytest.raises(ValueError, match="with a receipt"):
+            repository.publish([publication(content4(alice))])
+        assert list(repository.files(alice.id)) == []
+
+    def test_only_what_is_published_now_is_signed(
+        self, repository: Repository, alice: Client
+    ) -> None:
+        done = publication(content4(alice, "done"))
+        repository.publish([done], sign)
+        again = publication(content4(alice, "done"), upload_id=done.upload_id)
+        refused = publication(content4(alice, "done"), Policy.NEVER)
+        twice = publication(content4(alice, "new"))
+        second = publication(content4(alice, "new"), upload_id=twice.upload_id)
+        signed: list[Publication] = []
+
+        def record(accepted: Sequence[Publication]) -> list[bytes]:
+            signed.extend(accepted)
+            return sign(accepted)
+
+        told = repository.publish([again, refused, twice, second], record)
+
+        assert signed == [twice]
+        receipts = [receipt_of(done), None, receipt_of(twice), receipt_of(twice)]
+        assert [each.receipt for each in told] == receipts
 
 
 class TestBatches:
     def test_no_publication_is_nothing_to_do(self, repository: Repository) -> None:
-        assert repository.publish([]) == []
+        assert repository.publish([], sign) == []
 
     @pytest.mark.parametrize(
         "changes",
@@ -59,7 +86,7 @@ class TestBatches:
         self, repository: Repository, alice: Client, changes: dict[str, Any]
     ) -> None:
         file = replace(content4(alice), **changes)
-        repository.publish([publication(file)])
+        repository.publish([publication(file)], sign)
         assert repository.find_file(alice.id, file.name) == file
 
     @pytest.mark.parametrize("batch_rows", [3, 500])
@@ -74,9 +101,9 @@ class TestBatches:
         bob = client("Bob")
         repository.add_client(bob)
         old = [content4(owner, str(each)) for each in range(4) for owner in (alice, bob)]
-        repository.publish([publication(file) for file in old])
+        repository.publish([publication(file) for file in old], sign)
         new = [content4(owner, str(each)) for each in range(2, 6) for owner in (bob, alice)]
-        told = repository.publish([publication(file) for file in new])
+        told = repository.publish([publication(file) for file in new], sign)
 
         replaced = {(file.client_id, file.name): file.object_id for file in old}
         assert [each.superseded for each in told] == [
@@ -94,27 +121,27 @@ class TestBatches:
     ) -> None:
         count = 2 * transactions.BATCH_ROWS + 1
         batch = [publication(content4(alice, f"{each:04}")) for each in range(count)]
-        repository.publish(batch)
+        repository.publish(batch, sign)
         assert list(repository.files(alice.id)) == [each.file for each in batch]
 
     def test_of_one_name_twice_in_a_batch_the_second_replaces_the_first(
         self, repository: Repository, alice: Client
     ) -> None:
         first, second = publication(content4(alice)), publication(content4(alice))
-        assert repository.publish([first, second]) == [
-            Published(None, receipt=first.receipt),
-            Published(first.file.object_id, receipt=second.receipt),
+        assert repository.publish([first, second], sign) == [
+            Published(None, receipt=receipt_of(first)),
+            Published(first.file.object_id, receipt=receipt_of(second)),
         ]
         assert list(repository.files(alice.id)) == [second.file]
         assert repository.superseded() == [(alice.id, first.file.object_id)]
-        assert _receipt(repository, first) == first.receipt
+        assert _receipt(repository, first) == receipt_of(first)
 
     def test_a_file_that_stands_is_replaced_once_by_two_of_its_name_in_a_batch(
         self, repository: Repository, alice: Client
     ) -> None:
         oldest, first, second = (publication(content4(alice)) for _ in range(3))
-        repository.publish([oldest])
-        told = repository.publish([first, second])
+        repository.publish([oldest], sign)
+        told = repository.publish([first, second], sign)
         assert [each.superseded for each in told] == [
             oldest.file.object_id,
             first.file.object_id,
@@ -126,7 +153,7 @@ class TestBatches:
     ) -> None:
         batch = [publication(content4(owner)) for owner in (alice, client("Bob"))]
         with pytest.raises(UnknownClient):
-            repository.publish(batch)
+            repository.publish(batch, sign)
         assert list(repository.files(alice.id)) == []
         assert _receipt(repository, batch[0]) is None
 
@@ -135,7 +162,7 @@ class TestBatches:
     ) -> None:
         with pytest.raises(RepositoryError):
             repository.publish(
-                [publication(content4(alice, "a")), publication(content4(alice, size=2**63))]
+                [publication(content4(alice, "a")), publication(content4(alice, size=2**63))], sign
             )
         assert list(repository.files(alice.id)) == []
 
@@ -151,7 +178,7 @@ class TestBatches:
         def publish(number: int) -> None:
             files = [content4(owner, str(each % 3)) for each in range(4) for owner in owners]
             order = files if number % 2 else files[::-1]
-            places[number % 2].publish([publication(file) for file in order])
+            places[number % 2].publish([publication(file) for file in order], sign)
 
         at_once(publish, range(6))
         assert [repository.usage(owner.id).files for owner in owners] == [3] * 4
@@ -163,8 +190,8 @@ class TestRepetition:
         self, repository: Repository, alice: Client
     ) -> None:
         batch = [publication(content4(alice, name)) for name in "abc"]
-        first = repository.publish(batch)
-        assert repository.publish(batch) == first
+        first = repository.publish(batch, sign)
+        assert repository.publish(batch, sign) == first
         assert list(repository.files(alice.id)) == [each.file for each in batch]
         assert repository.superseded() == []
 
@@ -173,9 +200,11 @@ class TestRepetition:
     ) -> None:
         first = publication(content4(alice))
         second = publication(content4(alice), upload_id=first.upload_id)
-        repository.publish([first])
+        repository.publish([first], sign)
         unneeded = second.file.object_id
-        assert repository.publish([second]) == [Published(unneeded, receipt=first.receipt)]
+        assert repository.publish([second], sign) == [
+            Published(unneeded, receipt=receipt_of(first))
+        ]
         assert list(repository.files(alice.id)) == [first.file]
         assert repository.superseded() == [(alice.id, unneeded)]
 
@@ -184,26 +213,26 @@ class TestRepetition:
     ) -> None:
         first = publication(content4(alice))
         second = publication(content4(alice), upload_id=first.upload_id)
-        told = repository.publish([first, second, second])
-        assert told[1] == told[2] == Published(second.file.object_id, receipt=first.receipt)
+        told = repository.publish([first, second, second], sign)
+        assert told[1] == told[2] == Published(second.file.object_id, receipt=receipt_of(first))
         assert repository.superseded() == [(alice.id, second.file.object_id)]
 
     def test_a_complete_upload_whose_file_was_replaced_and_swept_does_not_come_back(
         self, repository: Repository, alice: Client
     ) -> None:
         older, newer = publication(content4(alice)), publication(content4(alice))
-        repository.publish([older, newer])
+        repository.publish([older, newer], sign)
         repository.forget_superseded(older.file.object_id)
-        assert repository.publish([older]) == [Published(None, receipt=older.receipt)]
+        assert repository.publish([older], sign) == [Published(None, receipt=receipt_of(older))]
         assert list(repository.files(alice.id)) == [newer.file]
 
     def test_a_renamed_file_published_again_keeps_its_new_name(
         self, repository: Repository, alice: Client
     ) -> None:
         ours = publication(content4(alice, "old"))
-        repository.publish([ours])
+        repository.publish([ours], sign)
         repository.rename_file(alice.id, "old", "new", replace=False)
-        repository.publish([ours])
+        repository.publish([ours], sign)
         assert [file.name for file in repository.files(alice.id)] == ["new"]
 
     def test_one_upload_ended_by_many_at_once_is_published_once(
@@ -212,10 +241,10 @@ class TestRepetition:
         upload_id = os.urandom(16)
         rivals = [publication(content4(alice), upload_id=upload_id) for _ in range(8)]
         places = [repository, open_another()]
-        told = at_once(lambda each: places[each % 2].publish([rivals[each]])[0], range(8))
+        told = at_once(lambda each: places[each % 2].publish([rivals[each]], sign)[0], range(8))
         (visible,) = repository.files(alice.id)
         winner = next(each for each in rivals if each.file == visible)
-        assert {each.receipt for each in told} == {winner.receipt}
+        assert {each.receipt for each in told} == {receipt_of(winner)}
         assert sorted(object_id for _, object_id in repository.superseded()) == sorted(
             each.file.object_id for each in rivals if each is not winner
         )
@@ -227,9 +256,9 @@ class TestUploads:
     ) -> None:
         begun = repository.begin_upload(upload(alice, size=None, begun_at=5))
         ended = completion(begun)
-        repository.publish([ended])
+        repository.publish([ended], sign)
         assert repository.find_upload(alice.id, begun.upload_id) == replace(
-            begun, size=ended.file.size, receipt=ended.receipt
+            begun, size=ended.file.size, receipt=receipt_of(ended)
         )
         assert list(repository.pending_uploads()) == []
 
@@ -237,23 +266,23 @@ class TestUploads:
         self, repository: Repository, alice: Client
     ) -> None:
         ours = publication(content4(alice))
-        repository.publish([ours])
-        assert _receipt(repository, ours) == ours.receipt
+        repository.publish([ours], sign)
+        assert _receipt(repository, ours) == receipt_of(ours)
 
     def test_publishing_one_upload_leaves_others_pending(
         self, repository: Repository, alice: Client
     ) -> None:
         first, second = (repository.begin_upload(upload(alice)) for _ in range(2))
-        repository.publish([completion(first)])
+        repository.publish([completion(first)], sign)
         assert list(repository.pending_uploads()) == [second]
 
     def test_a_file_of_protocol_3_replaces_one_of_protocol_4_and_the_other_way_round(
         self, repository: Repository, alice: Client
     ) -> None:
         files = [content4(alice), stored_file(alice), content4(alice)]
-        repository.publish([publication(files[0])])
+        repository.publish([publication(files[0])], sign)
         assert repository.publish_file(files[1]) == files[0].object_id
-        repository.publish([publication(files[2])])
+        repository.publish([publication(files[2])], sign)
         assert list(repository.files(alice.id)) == files[2:]
 
 
@@ -263,7 +292,7 @@ class TestPolicies:
         self, repository: Repository, alice: Client, policy: Policy
     ) -> None:
         ours = publication(content4(alice), policy)
-        assert repository.publish([ours]) == [Published(None, receipt=ours.receipt)]
+        assert repository.publish([ours], sign) == [Published(None, receipt=receipt_of(ours))]
 
     @pytest.mark.parametrize(
         ("policy", "later", "allowed"),
@@ -280,8 +309,8 @@ class TestPolicies:
     ) -> None:
         old = content4(alice)
         new = content4(alice, modified=MODIFIED + later)
-        repository.publish([publication(old)])
-        (told,) = repository.publish([publication(new, policy)])
+        repository.publish([publication(old)], sign)
+        (told,) = repository.publish([publication(new, policy)], sign)
         assert told.refused is not allowed
         assert list(repository.files(alice.id)) == [new if allowed else old]
 
@@ -292,14 +321,14 @@ class TestPolicies:
         old = stored_file(alice, received_at=1000)
         new = content4(alice, modified=1000 * 10**9 + nanoseconds)
         repository.publish_file(old)
-        (told,) = repository.publish([publication(new, Policy.IF_OLDER)])
+        (told,) = repository.publish([publication(new, Policy.IF_OLDER)], sign)
         assert told.refused is not allowed
 
     def test_a_policy_sees_what_came_before_in_the_batch(
         self, repository: Repository, alice: Client
     ) -> None:
         files = [content4(alice, modified=MODIFIED + each) for each in (0, 2, 1)]
-        told = repository.publish([publication(file, Policy.IF_OLDER) for file in files])
+        told = repository.publish([publication(file, Policy.IF_OLDER) for file in files], sign)
         assert [each.refused for each in told] == [False, False, True]
         assert list(repository.files(alice.id)) == [files[1]]
 
@@ -307,10 +336,10 @@ class TestPolicies:
         self, repository: Repository, alice: Client
     ) -> None:
         old = publication(content4(alice))
-        repository.publish([old])
+        repository.publish([old], sign)
         begun, other = (repository.begin_upload(upload(alice)) for _ in range(2))
         refused = completion(begun, policy=Policy.NEVER)
-        assert repository.publish([refused]) == [Published(None, refused=True)]
+        assert repository.publish([refused], sign) == [Published(None, refused=True)]
         assert list(repository.files(alice.id)) == [old.file]
         assert repository.superseded() == []
         assert repository.find_upload(alice.id, begun.upload_id) is None
@@ -321,17 +350,17 @@ class TestPolicies:
     ) -> None:
         repository.publish_file(stored_file(alice, "b"))
         batch = [publication(content4(alice, name), Policy.NEVER) for name in "abc"]
-        told = repository.publish(batch)
+        told = repository.publish(batch, sign)
         assert [each.refused for each in told] == [False, True, False]
         assert _receipt(repository, batch[1]) is None
-        assert _receipt(repository, batch[2]) == batch[2].receipt
+        assert _receipt(repository, batch[2]) == receipt_of(batch[2])
 
     def test_a_refused_publication_without_an_upload_is_told(
         self, repository: Repository, alice: Client
     ) -> None:
         old = stored_file(alice)
         repository.publish_file(old)
-        told = repository.publish([Publication(stored_file(alice), policy=Policy.NEVER)])
+        told = repository.publish([Publication(stored_file(alice), policy=Policy.NEVER)], sign)
         assert told == [Published(None, refused=True)]
         assert list(repository.files(alice.id)) == [old]
 
@@ -340,7 +369,7 @@ class TestPolicies:
     ) -> None:
         rivals = [publication(content4(alice), Policy.NEVER) for _ in range(8)]
         places = [repository, open_another()]
-        told = at_once(lambda each: places[each % 2].publish([rivals[each]])[0], range(8))
+        told = at_once(lambda each: places[each % 2].publish([rivals[each]], sign)[0], range(8))
         won = [rival.file for rival, each in zip(rivals, told, strict=True) if not each.refused]
         assert list(repository.files(alice.id)) == won
         assert len(won) == 1
@@ -349,5 +378,5 @@ class TestPolicies:
         self, repository: Repository, alice: Client
     ) -> None:
         files: list[StoredFile] = [content4(alice, modified=each) for each in range(8)]
-        at_once(lambda file: repository.publish([publication(file, Policy.IF_OLDER)]), files)
+        at_once(lambda file: repository.publish([publication(file, Policy.IF_OLDER)], sign), files)
         assert list(repository.files(alice.id)) == files[-1:]

@@ -20,6 +20,7 @@ from tests.server.repository.samples import (
     completion,
     content4,
     publication,
+    sign,
     stored_file,
     upload,
 )
@@ -79,6 +80,28 @@ class TestRegistration:
         repository.add_client(newcomer, token.digest)
         assert repository.find_client(newcomer.id) == newcomer
         assert repository.tokens() == [kept]
+
+    def test_a_registration_again_with_the_same_key_gets_the_same_id_and_uses_no_token(
+        self, repository: Repository
+    ) -> None:
+        used, unused = _token(), _token()
+        for each in (used, unused):
+            repository.add_token(each)
+        first = client("Bob", public_key=KEY)
+        assert repository.add_client(first, used.digest) == first.id
+        for digest in (used.digest, unused.digest, os.urandom(32), None):
+            again = client("Bob", public_key=KEY)
+            assert repository.add_client(again, digest) == first.id
+        assert list(repository.clients()) == [first]
+        assert repository.tokens() == [unused]
+
+    def test_another_key_does_not_get_the_id_of_a_registered_name(
+        self, repository: Repository
+    ) -> None:
+        repository.add_client(client("Bob", public_key=KEY))
+        for key in (None, KEY[::-1]):
+            with pytest.raises(NameTaken):
+                repository.add_client(client("Bob", public_key=key))
 
     def test_an_unknown_token_registers_nobody(self, repository: Repository) -> None:
         with pytest.raises(TokenRefused):
@@ -227,9 +250,9 @@ class TestRemoval:
     ) -> None:
         old, new, small = stored_file(alice), content4(alice), content4(alice, "small")
         repository.publish_file(old)
-        repository.publish([publication(each) for each in (new, small)])
+        repository.publish([publication(each) for each in (new, small)], sign)
         complete = completion(repository.begin_upload(upload(alice, "large")))
-        repository.publish([complete])
+        repository.publish([complete], sign)
         pending = repository.begin_upload(upload(alice))
         removed = repository.remove_client(alice.id)
 

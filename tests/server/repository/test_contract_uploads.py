@@ -21,6 +21,8 @@ from tests.server.repository.samples import (
     completion,
     content4,
     publication,
+    receipt_of,
+    sign,
     upload,
 )
 
@@ -57,9 +59,9 @@ class TestBeginning:
     ) -> None:
         begun = repository.begin_upload(upload(alice))
         ended = completion(begun)
-        repository.publish([ended])
+        repository.publish([ended], sign)
         again = repository.begin_upload(begun)
-        assert (again.object_id, again.receipt) == (begun.object_id, ended.receipt)
+        assert (again.object_id, again.receipt) == (begun.object_id, receipt_of(ended))
 
     def test_many_who_begin_one_upload_at_once_are_given_the_same(
         self, repository: Repository, alice: Client
@@ -112,7 +114,7 @@ class TestDropping:
 
     def test_a_complete_upload_is_not_dropped(self, repository: Repository, alice: Client) -> None:
         begun = repository.begin_upload(upload(alice))
-        repository.publish([completion(begun)])
+        repository.publish([completion(begun)], sign)
         assert not repository.drop_upload(alice.id, begun.upload_id)
         assert repository.find_upload(alice.id, begun.upload_id) is not None
 
@@ -130,7 +132,7 @@ class TestPending:
         bob = client("Bob")
         repository.add_client(bob)
         begun = [repository.begin_upload(upload((alice, bob)[each % 2])) for each in range(count)]
-        repository.publish([publication(content4(alice, str(each))) for each in range(4)])
+        repository.publish([publication(content4(alice, str(each))) for each in range(4)], sign)
         assert list(repository.pending_uploads()) == sorted(
             begun, key=lambda each: (each.client_id, each.upload_id)
         )
@@ -143,7 +145,7 @@ class TestPending:
         for size in (2**63 - 1, 2**63 - 1, None, 7):
             repository.begin_upload(upload(alice, size=size))
         repository.begin_upload(upload(bob, size=1))
-        repository.publish([completion(repository.begin_upload(upload(alice, size=100)))])
+        repository.publish([completion(repository.begin_upload(upload(alice, size=100)))], sign)
         assert repository.pending_of(alice.id) == Usage(files=4, size=2 * (2**63 - 1) + 7)
 
     @pytest.mark.parametrize("sizes", [[], [None]])
@@ -156,24 +158,18 @@ class TestPending:
 
 
 class TestForgetting:
-    def test_old_uploads_are_forgotten_and_the_pending_ones_told(
+    def test_old_completed_uploads_are_forgotten_and_nothing_else(
         self, repository: Repository, alice: Client
     ) -> None:
-        bob = client("Bob")
-        repository.add_client(bob)
-        old = [repository.begin_upload(upload(each, begun_at=99)) for each in (alice, bob, bob)]
-        young = repository.begin_upload(upload(alice, begun_at=100))
+        pending = repository.begin_upload(upload(alice, begun_at=1))
         begun_long_ago = repository.begin_upload(upload(alice, "long", begun_at=50))
-        repository.publish([completion(begun_long_ago, received_at=100)])
+        repository.publish([completion(begun_long_ago, received_at=100)], sign)
         complete = publication(content4(alice, "old", received_at=99))
-        repository.publish([complete])
+        repository.publish([complete], sign)
 
-        told = repository.forget_uploads(100)
+        repository.forget_completed_uploads(100)
 
-        assert sorted(told, key=lambda each: each.upload_id) == sorted(
-            old, key=lambda each: each.upload_id
-        )
-        assert list(repository.pending_uploads()) == [young]
+        assert list(repository.pending_uploads()) == [pending]
         assert repository.find_upload(alice.id, begun_long_ago.upload_id) is not None
         assert complete.upload_id is not None
         assert repository.find_upload(alice.id, complete.upload_id) is None
@@ -182,8 +178,8 @@ class TestForgetting:
         self, repository: Repository, alice: Client
     ) -> None:
         ours = publication(content4(alice))
-        repository.publish([ours])
-        repository.forget_uploads(2**40)
+        repository.publish([ours], sign)
+        repository.forget_completed_uploads(2**40)
         assert list(repository.files(alice.id)) == [ours.file]
         assert repository.superseded() == []
 
@@ -192,9 +188,8 @@ class TestForgetting:
     ) -> None:
         monkeypatch.setattr(transactions, "BATCH_ROWS", 3)
         complete = [publication(content4(alice, str(each))) for each in range(7)]
-        repository.publish(complete)
-        pending = [repository.begin_upload(upload(alice)) for _ in range(7)]
-        assert len(repository.forget_uploads(2**40)) == len(pending)
+        repository.publish(complete, sign)
+        repository.forget_completed_uploads(2**40)
         found = [
             repository.find_upload(alice.id, each.upload_id)
             for each in complete

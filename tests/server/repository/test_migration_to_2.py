@@ -23,7 +23,7 @@ from server.repository.statements import SqlRepository
 from server.repository.transactions import Parameter, Transaction
 from tests.mariadb import MariaDB
 from tests.server.repository.conftest import Open
-from tests.server.repository.samples import client, content4, publication, stored_file
+from tests.server.repository.samples import client, content4, publication, sign, stored_file
 
 INSERT_CLIENT = (
     "INSERT INTO clients (id, name, registered_at, last_seen, public_key, aes_key) "
@@ -164,7 +164,7 @@ def test_an_old_file_of_a_newer_time_is_protected(old: Old, open_another: Open) 
     repository = open_another()
     received = old.files[2].received_at * 10**9
     rival = content4(old.clients[1], modified=received)
-    (told,) = repository.publish([publication(rival, Policy.IF_OLDER)])
+    (told,) = repository.publish([publication(rival, Policy.IF_OLDER)], sign)
     assert told.refused
 
 

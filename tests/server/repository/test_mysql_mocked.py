@@ -24,7 +24,7 @@ from server.repository import NameTaken, RepositoryError, RepositoryUnavailable
 from server.repository.mysql import MySQLRepository, Patience
 from server.repository.mysql_connections import Address
 from tests.server.repository.played_driver import Driver
-from tests.server.repository.samples import client, content4, publication, stored_file
+from tests.server.repository.samples import client, content4, publication, sign, stored_file
 
 ADDRESS = Address("localhost", 3306, "eft", "eft", password="hunter2")
 QUICK = Patience(conflicts=3, outage_seconds=5.0, first_pause=0.0, longest_pause=0.0)
@@ -109,11 +109,13 @@ def test_a_batch_takes_one_commit_and_as_many_statements_for_256_files_as_for_on
 ) -> None:
     owner = client()
     driver.answers[LOCK] = [(owner.id,)]
-    repository.publish([publication(content4(owner))])  # opens the connection, which takes some
+    repository.publish(
+        [publication(content4(owner))], sign
+    )  # opens the connection, which takes some
     counts: list[int] = []
     for files in (1, 256):
         driver.executed.clear()
-        repository.publish([publication(content4(owner, str(each))) for each in range(files)])
+        repository.publish([publication(content4(owner, str(each))) for each in range(files)], sign)
         counts.append(len(driver.executed))
     assert counts[0] == counts[1]
     assert driver.connections[0].commit.call_count == 3
@@ -209,7 +211,7 @@ def test_a_registration_whose_commit_was_lost_but_done_succeeds(
 
     def commit_then_lose() -> None:
         driver.fail("INSERT INTO clients", DUPLICATE)
-        driver.answers["SELECT id FROM clients WHERE id = %s AND name"] = [(newcomer.id,)]
+        driver.answers["SELECT id FROM clients WHERE (id"] = [(newcomer.id,)]
         raise LOST
 
     repository.find_client(b"x")

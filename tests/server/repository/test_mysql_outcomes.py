@@ -22,9 +22,10 @@ from server.repository.mysql_connections import Address, Session
 from tests.server.repository.conftest import OpenAt
 from tests.server.repository.samples import (
     client,
-    completion,
     content4,
     publication,
+    receipt_of,
+    sign,
     stored_file,
     upload,
 )
@@ -201,7 +202,7 @@ class TestPublications:
             another.forget_superseded(ours.file.object_id)
 
         commits.lose_answer(remove_and_sweep)
-        assert repository.publish([ours]) == [Published(None, receipt=ours.receipt)]
+        assert repository.publish([ours], sign) == [Published(None, receipt=receipt_of(ours))]
         assert list(repository.files(alice.id)) == []
 
     def test_an_upload_that_forbids_replacing_does_not_meet_itself(
@@ -209,14 +210,14 @@ class TestPublications:
     ) -> None:
         ours = publication(content4(alice), Policy.NEVER)
         commits.lose_answer()
-        assert repository.publish([ours]) == [Published(None, receipt=ours.receipt)]
+        assert repository.publish([ours], sign) == [Published(None, receipt=receipt_of(ours))]
 
     def test_an_attempt_undone_is_no_excuse_to_replace_what_the_policy_protects(
         self, repository: Repository, another: Repository, alice: Client, commits: Commits
     ) -> None:
         theirs, ours = (publication(content4(alice), Policy.NEVER) for _ in range(2))
-        commits.undo(lambda: another.publish([theirs]))
-        assert repository.publish([ours]) == [Published(None, refused=True)]
+        commits.undo(lambda: another.publish([theirs], sign))
+        assert repository.publish([ours], sign) == [Published(None, refused=True)]
         assert list(repository.files(alice.id)) == [theirs.file]
 
     def test_what_an_undone_attempt_would_have_replaced_is_not_reported_once_it_moved(
@@ -228,10 +229,10 @@ class TestPublications:
 
         def move_and_publish() -> None:
             another.rename_file(alice.id, "old", "kept", replace=False)
-            another.publish([ours])
+            another.publish([ours], sign)
 
         commits.undo(move_and_publish)
-        assert repository.publish([ours]) == [Published(None, receipt=ours.receipt)]
+        assert repository.publish([ours], sign) == [Published(None, receipt=receipt_of(ours))]
         assert repository.find_file(alice.id, "kept") == replace(older, name="kept")
 
     def test_a_batch_is_published_once(
@@ -240,7 +241,7 @@ class TestPublications:
         batch = [publication(content4(alice, name)) for name in ("a", "b", "a")]
         batch.append(Publication(stored_file(alice, "c")))
         commits.lose_answer()
-        told = repository.publish(batch)
+        told = repository.publish(batch, sign)
         assert [each.superseded for each in told] == [None, None, batch[0].file.object_id, None]
         assert [each.file for each in (batch[2], batch[1], batch[3])] == list(
             repository.files(alice.id)
@@ -318,22 +319,3 @@ class TestUploads:
         begun = repository.begin_upload(upload(alice))
         commits.lose_answer()
         assert repository.drop_upload(alice.id, begun.upload_id)
-
-    def test_a_forgetting_whose_answer_is_lost_reports_what_it_forgot(
-        self, repository: Repository, alice: Client, commits: Commits
-    ) -> None:
-        begun = repository.begin_upload(upload(alice, begun_at=1))
-        commits.untouched = 1  # that of the complete uploads
-        commits.lose_answer()
-        assert repository.forget_uploads(2) == [begun]
-        assert list(repository.pending_uploads()) == []
-
-    def test_an_upload_completed_before_a_second_attempt_to_forget_it_stays(
-        self, repository: Repository, another: Repository, alice: Client, commits: Commits
-    ) -> None:
-        begun = repository.begin_upload(upload(alice, begun_at=1))
-        ours = completion(begun)
-        commits.untouched = 1  # that of the complete uploads
-        commits.undo(lambda: another.publish([ours]))
-        assert repository.forget_uploads(2) == []
-        assert repository.find_file(alice.id, begun.name) == ours.file
