@@ -2,6 +2,7 @@
 
 import os
 import re
+import shlex
 import subprocess
 import sys
 import tempfile
@@ -18,6 +19,7 @@ WORK = ROOT / ".fuzz"
 _EXECUTED = re.compile(r"stat::number_of_executed_units:\s+(\d+)")
 _DONE = re.compile(r"Done (\d+) runs")
 _PROGRESS = re.compile(r"^#(\d+)\t.* cov: (\d+) ft: (\d+)", re.MULTILINE)
+_PROGRAM = "EFT_FUZZ_PROGRAM"  # as tests.fuzz.worker, which only a fuzzing process can import
 _TIMEOUT_SECONDS = 60
 _MOST_MIB = 2048
 
@@ -64,13 +66,20 @@ def run(name: str, *, seconds: int, executions: int | None) -> Outcome:
 def minimised(name: str) -> list[bytes]:
     """The fewest inputs, of all that runs have found, that reach all that they reach."""
     with tempfile.TemporaryDirectory() as directory:
-        _worker(name, "-merge=1", directory, str(WORK / name / "corpus"))
-        return corpus.gathered(Path(directory))
+        fewest, program = Path(directory) / "fewest", Path(directory) / "program"
+        fewest.mkdir()
+        command = f"{shlex.quote(sys.executable)} -m tests.fuzz.worker {name}"
+        program.write_text(f'#!/bin/sh\nexec {command} "$@"\n')
+        program.chmod(0o700)
+        found = str(WORK / name / "corpus")
+        _worker(name, "-merge=1", str(fewest), found, **{_PROGRAM: str(program)})
+        return corpus.gathered(fewest)
 
 
-def _worker(name: str, *arguments: str) -> "subprocess.CompletedProcess[str]":
+def _worker(name: str, *arguments: str, **variables: str) -> "subprocess.CompletedProcess[str]":
     return subprocess.run(
         ["nice", "-n", "15", sys.executable, "-m", "tests.fuzz.worker", name, *arguments],
-        cwd=ROOT, env=os.environ | {"PYTHONPATH": str(ROOT)}, text=True, errors="replace",
-        stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False,
+        cwd=ROOT, env=os.environ | {"PYTHONPATH": str(ROOT)} | variables, check=False,
+        text=True, errors="replace", stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
     )  # fmt: skip

@@ -5,11 +5,14 @@ promise; the input is written where `-artifact_prefix` says.
 """
 
 import logging
+import os
 import sys
 
 import atheris
 
 from tests.fuzz import target
+
+PROGRAM_VARIABLE = "EFT_FUZZ_PROGRAM"
 
 # Beside the product, the parsers underneath that hostile bytes reach.
 _INSTRUMENTED = ["protocol", "client", "server", "tomllib", "Crypto.PublicKey", "Crypto.Util.asn1"]
@@ -21,7 +24,9 @@ def main() -> None:
     logging.disable(logging.CRITICAL)
     with atheris.instrument_imports(include=_INSTRUMENTED):
         found = target.load(name)
-    atheris.Setup([*sys.argv, f"-max_len={found.max_bytes}"], found.run)
+    # For merging, libFuzzer starts its own program again and again.
+    program = os.environ.get(PROGRAM_VARIABLE, sys.argv[0])
+    atheris.Setup([program, *sys.argv[1:], f"-max_len={found.max_bytes}"], found.run)
     atheris.Fuzz()
 
 

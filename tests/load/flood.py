@@ -94,7 +94,7 @@ def battlefield(directory: Path, scale: Scale) -> Iterator[Battlefield]:
         yield Battlefield(directory, server, scale)
 
 
-def _row(flood: Flood) -> results.Row:
+def _row(flood: Flood, seconds: float) -> results.Row:
     asked = flood.counts.get("asked")
     return results.Row(
         "floods",
@@ -109,7 +109,7 @@ def _row(flood: Flood) -> results.Row:
             "memory": f"{flood.idle.mib:.0f}, at most {flood.peak.mib:.0f} MiB",
             "threads": str(flood.peak.threads),
         },
-        f"make flood KINDS={flood.kind}",
+        f"make flood KINDS={flood.kind} SECONDS={seconds:.0f}",
     )
 
 
@@ -125,7 +125,7 @@ def main() -> None:
             tempfile.TemporaryDirectory() as directory,
             battlefield(Path(directory), scale) as field,
         ):
-            row = _row(field.flood(kind))
+            row = _row(field.flood(kind), scale.seconds)
             results.record(row)
             sys.stdout.write(f"{kind}: {row.cells}\n")
             sys.stdout.flush()
