@@ -18,10 +18,12 @@ lint: $(VENV)/installed-for-tests
 	$(BIN)/lint-imports
 	$(BIN)/bandit --quiet --ini setup.cfg --recursive protocol server client
 
-# The figures of docs/benchmarks.md; takes a quarter of an hour and 60 GB of disk.
-bench: $(VENV)/installed-for-tests
-	$(BIN)/python -m benchmarks.protocol3
-	$(BIN)/python -m benchmarks.protocol4
+# The figures of docs/benchmarks.md, beside those of scp, rsync, rclone and curl to nginx.
+# CASES="1 2" chooses cases, REPEAT=9 the number of runs, QUICK=1 makes a smoke test of it;
+# more is in `python -m benchmarks --help`, to be given as BENCH_FLAGS.
+bench: $(VENV)/installed-for-bench
+	$(BIN)/python -m benchmarks $(CASES) $(if $(REPEAT),--repeat $(REPEAT)) \
+	  $(if $(filter-out 0,$(QUICK)),--quick) $(BENCH_FLAGS)
 
 # Kills the server at 100 random moments and checks what it had acknowledged, on both databases.
 kills: $(VENV)/installed-for-tests mariadb
@@ -48,7 +50,11 @@ $(VENV)/installed: setup.cfg setup.py
 	touch $@
 
 $(VENV)/installed-for-tests: $(VENV)/installed
-	PYTHONWARNINGS=ignore $(BIN)/python -m pip install --quiet --editable '.[test,lint]'
+	PYTHONWARNINGS=ignore $(BIN)/python -m pip install --quiet --editable '.[test,lint,bench]'
+	touch $@
+
+$(VENV)/installed-for-bench: $(VENV)/installed
+	PYTHONWARNINGS=ignore $(BIN)/python -m pip install --quiet --editable '.[bench]'
 	touch $@
 
 $(VENV)/installed-for-fuzzing: $(VENV)/installed-for-tests

@@ -12,7 +12,7 @@ from client.errors import BadInput, ConnectionFailed, FileFailed, NotFound
 from client.link import Link, LinkOptions
 from client.pending import PendingUploads
 from client.posting import PutResult
-from client.receipts import Receipt, ReceiptStore, read_receipt
+from client.receipts import Receipt, ReceiptStore, read_receipts, verify_receipt
 from client.sending import Sender, check_name
 from client.session4 import Session4
 from client.state import Places
@@ -227,7 +227,8 @@ class Client:
         """
         keys = self._link.known.receipt_keys()
         for path in self._receipts.paths():
-            yield read_receipt(path, keys)
+            for packed in read_receipts(path):
+                yield Receipt(verify_receipt(packed, keys), packed, path)
 
     def presented_fingerprint(self) -> str:
         """What the server shows now, trusted or not; nothing is sent to it but a TLS handshake."""

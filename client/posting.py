@@ -1,5 +1,6 @@
 """Many small files at once: sent without waiting for each receipt, bounded in number and bytes."""
 
+import itertools
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -10,8 +11,12 @@ from client.link import Connection4, Link
 from client.receipts import Receipt, ReceiptStore
 from client.uploading import SmallFile, post, posted
 
-_MOST_FILES = 256
+_MOST_FILES = 512
 _MOST_BYTES = 8 << 20
+# Each send, and each file of receipts, costs about as much as a small file itself.
+_SENT_FILES = 32
+_SENT_BYTES = 256 << 10
+_SETTLED_FILES = 256
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,13 +53,16 @@ class Posting:
         self._posted: deque[_File] = deque()
         self._answered: list[tuple[Path, SmallFile, Receipt | FileFailed]] = []
         self._bytes = 0
+        self._waiting_bytes = 0
         self._connection: Connection4 | None = None
 
     def add(self, path: Path, small: SmallFile) -> None:
         """Sends one more, when the earlier ones leave room; raises `ClientError`."""
         self._bytes += len(small.content)
+        self._waiting_bytes += len(small.content)
         self._waiting.append((path, small))
-        self._advance(_MOST_FILES, _MOST_BYTES)
+        if len(self._waiting) >= _SENT_FILES or self._waiting_bytes >= _SENT_BYTES:
+            self._advance(_MOST_FILES, _MOST_BYTES)
 
     def finish(self) -> None:
         """Waits until all are done with; raises `ClientError`."""
@@ -71,18 +79,28 @@ class Posting:
                 self._waiting.extendleft(reversed(self._posted))
                 self._posted.clear()
                 self._connection = connection
-            while self._waiting:
-                post(connection.session, connection.access, self._waiting[0][1])
-                self._posted.append(self._waiting.popleft())
             try:
+                self._send_waiting(connection)
                 while self._posted and (
                     len(self._posted) > most_files
                     or self._bytes > most_bytes
                     or connection.session.has_posted()
                 ):
                     self._take(connection)
-            finally:
+            except BaseException:  # whatever it was, what has been acknowledged is kept and told
                 self._settle()
+                raise
+            if len(self._answered) >= _SETTLED_FILES or not self._posted:
+                self._settle()
+
+    def _send_waiting(self, connection: Connection4) -> None:
+        while self._waiting:
+            group = list(itertools.islice(self._waiting, _SENT_FILES))
+            # Posted from now on, whatever comes of it: a failure is followed by another connection.
+            for _ in group:
+                self._posted.append(self._waiting.popleft())
+            post(connection.session, connection.access, [small for _, small in group])
+        self._waiting_bytes = 0
 
     def _take(self, connection: Connection4) -> None:
         """The oldest one's answer."""

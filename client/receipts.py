@@ -1,8 +1,9 @@
 """Receipts: what servers have signed for, checked and kept."""
 
 import os
+import struct
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
@@ -15,8 +16,9 @@ from protocol.merkle import root_from
 from protocol.receipts import ReceiptBody, signed_bytes
 from protocol.responses4 import Stored
 
-_SUFFIX = ".receipt"
-_MAX_RECEIPT_BYTES = 1 << 17
+_SUFFIX = ".receipts"
+_SIZE = struct.Struct("<I")
+_LARGEST_BYTES = 64 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,46 +59,62 @@ class Signer:
         return Receipt(body, packed)
 
 
-def verify_receipt(receipt: Path | bytes, known_keys: Iterable[bytes]) -> ReceiptBody:
-    """What the receipt says, when one of the known receipt keys has signed it.
+def verify_receipt(packed: bytes, known_keys: Iterable[bytes]) -> ReceiptBody:
+    """What a receipt (`Receipt.packed`) says, when one of the known receipt keys has signed it.
 
-    Needs no server. Raises `BadReceipt`, and `BadState` when the file cannot be read.
+    Needs no server. Raises `BadReceipt`.
     """
-    if isinstance(receipt, Path):
-        return read_receipt(receipt, known_keys).body
-    return _verified(receipt, known_keys, "the receipt")
+    return _verified(packed, known_keys, "the receipt")
 
 
-def read_receipt(path: Path, known_keys: Iterable[bytes]) -> Receipt:
-    """As `verify_receipt`, with what was verified."""
-    packed = _read(path)
-    return Receipt(_verified(packed, known_keys, repr(str(path))), packed, path)
+def read_receipts(path: Path) -> list[bytes]:
+    """The packed receipts in a file that a `ReceiptStore` has written, not verified.
+
+    Raises `BadReceipt` when the file is none, `BadState` when it cannot be read.
+    """
+    data = _read(path)
+    found = []
+    while data:
+        (size,) = _SIZE.unpack_from(data.ljust(_SIZE.size))
+        packed = data[_SIZE.size : _SIZE.size + size]
+        if len(packed) < size or not packed:
+            raise BadReceipt(f"{str(path)!r} holds no receipts, or was cut off")
+        found.append(packed)
+        data = data[_SIZE.size + size :]
+    if not found:
+        raise BadReceipt(f"{str(path)!r} holds no receipts: it is empty")
+    return found
 
 
 class ReceiptStore:
-    """The receipts in a directory, each in a file called after its upload id."""
+    """The receipts in a directory: a file for those that came together.
+
+    Each receipt stands behind its size (u32, little-endian). Files are named after the upload id of
+    the first one and never changed.
+    """
 
     def __init__(self, directory: Path) -> None:
         self._directory = directory
 
     def store(self, receipts: Sequence[Receipt]) -> list[Receipt]:
-        """Keeps them, durably; the same with their paths. Raises `NotWritten`."""
+        """Keeps them, durably; the same with the path of their file. Raises `NotWritten`."""
         if not receipts:
             return []
         make_private_directory(self._directory)
-        paths = [self._path(receipt) for receipt in receipts]
-        with writing(self._directory):
-            # All are written before the first is synced: the file system does it at one go.
-            for path, receipt in zip(paths, receipts, strict=True):
-                _write(_unfinished(path), receipt.packed)
-            for path in paths:
-                _sync(_unfinished(path))
-                _unfinished(path).replace(path)
+        path = self._directory / f"{receipts[0].body.upload_id.hex()}{_SUFFIX}"
+        unfinished = path.with_name(f".{path.name}.new")
+        with writing(path):
+            descriptor = os.open(
+                unfinished, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600
+            )
+            with os.fdopen(descriptor, "wb") as file:
+                for receipt in receipts:
+                    file.write(_SIZE.pack(len(receipt.packed)) + receipt.packed)
+                file.flush()
+                os.fsync(descriptor)
+            unfinished.replace(path)
             sync_directory(self._directory)
-        return [replace(receipt, path=path) for receipt, path in zip(receipts, paths, strict=True)]
-
-    def _path(self, receipt: Receipt) -> Path:
-        return self._directory / f"{receipt.body.upload_id.hex()}{_SUFFIX}"
+        return [Receipt(receipt.body, receipt.packed, path) for receipt in receipts]
 
     def paths(self) -> Iterator[Path]:
         """The files, the oldest first."""
@@ -123,24 +141,6 @@ def _verified(packed: bytes, known_keys: Iterable[bytes], shown: str) -> Receipt
     return body
 
 
-def _unfinished(path: Path) -> Path:
-    return path.with_name(f".{path.name}.new")
-
-
-def _write(path: Path, data: bytes) -> None:
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
-    with os.fdopen(descriptor, "wb") as file:
-        file.write(data)
-
-
-def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
 # Receipts that share a signature are verified one after the other.
 @lru_cache(maxsize=16)
 def _is_signed(signed: bytes, signature: bytes, key: bytes) -> bool:
@@ -157,6 +157,6 @@ def _is_signed(signed: bytes, signature: bytes, key: bytes) -> bool:
 def _read(path: Path) -> bytes:
     try:
         with path.open("rb") as file:
-            return file.read(_MAX_RECEIPT_BYTES)
+            return file.read(_LARGEST_BYTES)
     except OSError as error:
         raise BadState(str(path), error.strerror or "unreadable", "name a receipt") from error

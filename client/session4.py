@@ -7,7 +7,7 @@ is done with it; a refusal becomes the error that it means; after an error that 
 
 import os
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Protocol, TypeVar
 
@@ -182,11 +182,14 @@ class Session4:
         """All segments are sent: the receipt, not yet checked."""
         return self._ask(end, Stored)
 
-    def post(self, put: Put) -> None:
-        """Sends a small file without waiting; `posted` is to be called for each, in order."""
-        request_id = self._new_id()
-        self._awaited.append(request_id)
-        self._transmit(pack_head(put, request_id), put.sealed)
+    def post(self, puts: Iterable[Put]) -> None:
+        """Sends small files without waiting; `posted` is to be called for each, in order."""
+        parts: list[Buffer] = []
+        for put in puts:
+            request_id = self._new_id()
+            self._awaited.append(request_id)
+            parts += (pack_head(put, request_id), put.sealed)
+        self._transmit(b"".join(parts))  # TLS takes its time for each call
 
     def posted(self) -> Stored:
         """The receipt for the oldest small file that waits for it, not yet checked."""

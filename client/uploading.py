@@ -1,7 +1,7 @@
 """One attempt at an upload, from *begin* to a checked receipt."""
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import closing
 from dataclasses import dataclass
 
@@ -85,25 +85,27 @@ def send(
     return access.signer.check(stored, upload.upload_id, upload.name, end, sha256)
 
 
-def post(session: Session4, access: Access, small: SmallFile) -> None:
-    """Sends a small file without waiting for its receipt."""
+def post(session: Session4, access: Access, files: Iterable[SmallFile]) -> None:
+    """Sends small files without waiting for their receipts."""
+    session.post(_sealed(access, small) for small in files)
+
+
+def _sealed(access: Access, small: SmallFile) -> Put:
     upload, salt = small.upload, new_salt()
     key = access.content_key(salt, Direction.TO_SERVER, upload.upload_id)
     size = len(small.content)
     buffer = memoryview(bytearray(size + TAG_BYTES))
     buffer[:size] = small.content
     sealed = key.seal(buffer, size, 0, final=True)
-    session.post(
-        Put(
-            upload.upload_id,
-            salt,
-            upload.modified,
-            upload.mode,
-            upload.policy,
-            small.sha256,
-            upload.name,
-            sealed,
-        )
+    return Put(
+        upload.upload_id,
+        salt,
+        upload.modified,
+        upload.mode,
+        upload.policy,
+        small.sha256,
+        upload.name,
+        sealed,
     )
 
 

@@ -163,7 +163,7 @@ class End(Record):
 
 @dataclass(frozen=True, slots=True)
 class Put(Record):
-    """A whole file of at most 65,536 bytes, sealed as the final segment 0."""
+    """A whole file of at most 524,288 bytes, sealed as the final segment 0."""
 
     upload_id: bytes
     salt: bytes

@@ -71,6 +71,9 @@ class Connection(socketserver.BaseRequestHandler):
         self._config = self.server.config
         self._socket = self.request
         self._connected = time.monotonic()
+        # Through TLS it is still this descriptor; select() cannot look at those beyond 1023.
+        self._poll = select.poll()
+        self._poll.register(self._socket, select.POLLIN)
         with ExitStack() as self._stack:
             self._handle()
 
@@ -117,10 +120,9 @@ class Connection(socketserver.BaseRequestHandler):
         return session
 
     def _open_data(self, address: str) -> Session | None:
-        tickets, bans = self.server.doors.services4.tickets, self.server.doors.services4.bans
+        tickets = self.server.doors.services4.tickets
         uploads = tickets.redeem(self._receive_exactly(TICKET_BYTES))
         if uploads is None:
-            bans.record(address)
             _log.warning("data connection from %s refused: no good ticket", address)
             return None
         # A socket of its own for the control connection's thread: it has another timeout.
@@ -136,9 +138,7 @@ class Connection(socketserver.BaseRequestHandler):
                 sending.shutdown(how)
 
         link = DataLink(send, partial(end, socket.SHUT_RD), partial(end, socket.SHUT_RDWR))
-        session = DataSession(uploads, link, address)
-        self._send([session.greeting()])
-        return session
+        return DataSession(uploads, link, address)
 
     def _open_tls(self, address: str) -> Session | None:
         context, fingerprint = self.server.doors.certificate.current
@@ -213,9 +213,7 @@ class Connection(socketserver.BaseRequestHandler):
     def _more_at_hand(self, seconds: float = 0.0) -> bool:
         if isinstance(self._socket, ssl.SSLSocket) and self._socket.pending():
             return True
-        poll = select.poll()  # select() cannot look at descriptors beyond 1023
-        poll.register(self._socket, select.POLLIN)
-        return bool(poll.poll(seconds * 1000))
+        return bool(self._poll.poll(seconds * 1000))
 
     def _patience(self, session: Session, began: float, received: int) -> float:
         """Seconds that the next bytes may take, `received` bytes after a request began."""

@@ -23,12 +23,8 @@ class DataSession:
         self._link = link
         self._address = address
         self._decoder = FrameDecoder(DATA_REQUESTS)
-        self.ended = not uploads.attach(link)
+        self.ended = not uploads.attach(link, pack_message(Done(), 0))
         """Whether the connection must be closed."""
-
-    def greeting(self) -> bytes:
-        """What tells the client that its ticket was good."""
-        return pack_message(Done(), 0)
 
     @property
     def busy(self) -> bool:

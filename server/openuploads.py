@@ -35,16 +35,27 @@ class DataLink:
         """`send` sends to the client and raises `OSError`; `finish` ends the connection behind what
         has arrived, and `cut` at once."""
         self._send = send
+        self._turn = threading.Lock()
         self.finish = finish
         self.cut = cut
 
     def send(self, parts: Iterable[Buffer]) -> None:
         """Sends to the client; raises `DataConnectionLost`, after which the connection is cut."""
         try:
-            self._send(parts)
+            with self._turn:
+                self._send(parts)
         except OSError as error:
             self.cut()
             raise DataConnectionLost(error.strerror or str(error)) from error
+
+    def greet(self, greeting: bytes, taken: Callable[[], bool]) -> bool:
+        """Sends `greeting` before anything else, once `taken` says that the connection is wanted;
+        whether it is. Raises `OSError`."""
+        with self._turn:
+            if not taken():
+                return False
+            self._send([greeting])
+            return True
 
 
 class OpenUploads:
@@ -125,15 +136,21 @@ class OpenUploads:
         if attempt is not None:
             self._uploads.leave(attempt)
 
-    def attach(self, link: DataLink) -> bool:
-        """Takes a data connection, in place of an earlier one; False when it comes too late."""
-        with self._changed:
-            if self._closed:
-                return False
-            earlier, self._link = self._link, link
-        if earlier is not None:
-            earlier.cut()
-        return True
+    def attach(self, link: DataLink, greeting: bytes) -> bool:
+        """Takes a data connection, in place of an earlier one, and greets the client on it; False
+        when it comes too late. Raises `OSError`."""
+
+        def taken() -> bool:
+            with self._changed:
+                if self._closed:
+                    return False
+                earlier, self._link = self._link, link
+            if earlier is not None:
+                earlier.cut()
+            return True
+
+        # The client may ask for content as soon as it is greeted, and gets none before.
+        return link.greet(greeting, taken)
 
     def detach(self, link: DataLink) -> None:
         """The data connection has ended: nobody need wait for it any more."""

@@ -1,6 +1,7 @@
 """What a client, and all clients together, may still store, counting uploads that are under way."""
 
 import threading
+import time
 from types import TracebackType
 from typing import Self
 
@@ -11,6 +12,10 @@ from server.storage import DirectoryStorage
 
 # An upload of unknown size reserves this much at a time.
 _STEP_BYTES = 64 * 2**20
+# How long the free space of the disk is taken for what it was; far less can be written meanwhile
+# than is kept free.
+_FREE_SPACE_SECONDS = 0.05
+_NOTHING = Usage(0, 0)
 
 
 class Reservation:
@@ -30,9 +35,8 @@ class Reservation:
         if written > self.bytes:
             if not self._grows:
                 raise LimitReached(f"more content than the {self.bytes} bytes announced")
-            self.bytes = written + _STEP_BYTES
-            self._quota.check(self)
-        self.written = written
+            self._quota.grow(self, written + _STEP_BYTES)
+        self._quota.note_written(self, size)
 
     def release(self) -> None:
         """Gives the room back; harmless when it was given back already."""
@@ -58,9 +62,14 @@ class Quota:
         self._storage = storage
         self._config = config
         self._lock = threading.Lock()
+        # What all reservations of a client add up to; all of them are looked at for every file.
         self._reservations: set[Reservation] = set()
+        self._reserved: dict[bytes, Usage] = {}
+        self._unwritten = 0
         self._usage: dict[bytes, Usage] = {}
         self._changes = 0
+        self._free_bytes = 0
+        self._free_known_until = 0.0
 
     def reserve(self, client_id: bytes, name: str, size: int | None) -> Reservation:
         """Room for a file of `size` bytes, or of a size that will show.
@@ -69,7 +78,7 @@ class Quota:
         """
         reservation = Reservation(self, client_id, name, size)
         with self._lock:
-            self._reservations.add(reservation)
+            self._add(reservation)
         try:
             self.check(reservation)
         except BaseException:  # also what nobody expects must not keep the reservation
@@ -82,15 +91,33 @@ class Quota:
         reservation = Reservation(self, client_id, name, size)
         reservation.written = size
         with self._lock:
-            self._reservations.add(reservation)
+            self._add(reservation)
         return reservation
+
+    def grow(self, reservation: Reservation, size: int) -> None:
+        """Reserves `size` bytes instead of what was; raises as `reserve` does."""
+        with self._lock:
+            held = reservation in self._reservations
+            if held:
+                self._remove(reservation)
+            reservation.bytes = size
+            if held:
+                self._add(reservation)
+        self.check(reservation)
+
+    def note_written(self, reservation: Reservation, size: int) -> None:
+        """So many bytes more of what is reserved are on the disk."""
+        with self._lock:
+            reservation.written += size
+            if reservation in self._reservations:
+                self._unwritten -= size
 
     def check(self, reservation: Reservation) -> None:
         """Raises as `reserve` does unless the limits allow this reservation beside all others."""
         client_id = reservation.client_id
         # In this order a file that is published meanwhile counts twice, never not at all.
         with self._lock:
-            others = self._reservations - {reservation}
+            reserved = self._reserved.get(client_id, _NOTHING)
             usage = self._usage.get(client_id)
             changes = self._changes
         if usage is None:
@@ -98,31 +125,55 @@ class Quota:
             with self._lock:
                 if changes == self._changes:
                     self._usage[client_id] = usage
-        is_new = self._repository.find_file(client_id, reservation.name) is None
-        own = [other for other in others if other.client_id == client_id]
         limits = self._config
         if reservation.bytes > limits.max_file_bytes:
             raise TooLarge(f"a file may have {limits.max_file_bytes} bytes")
-        if usage.files + len(own) + is_new > limits.max_files_per_client:
+        # Whether there is a file to be replaced is asked only where it matters.
+        too_many = usage.files + reserved.files > limits.max_files_per_client
+        if too_many and self._repository.find_file(client_id, reservation.name) is not None:
+            too_many = usage.files + reserved.files - 1 > limits.max_files_per_client
+        if too_many:
             raise QuotaReached(f"a client may keep {limits.max_files_per_client} files")
         # While it is replaced a file takes its space twice, so its size stays counted.
-        size = usage.size + sum(other.bytes for other in own) + reservation.bytes
-        if size > limits.max_bytes_per_client:
+        if usage.size + reserved.size > limits.max_bytes_per_client:
             raise QuotaReached(f"a client may keep {limits.max_bytes_per_client} bytes")
         self.check_free_space()
 
     def check_free_space(self) -> None:
         """Raises `StorageFull` when what is reserved leaves less than is to be kept free."""
-        with self._lock:
-            pending = sum(other.bytes - other.written for other in self._reservations)
-        if self._storage.free_bytes() - pending < self._config.min_free_bytes:
+        now = time.monotonic()
+        if now >= self._free_known_until:
+            self._free_bytes = self._storage.free_bytes()
+            self._free_known_until = now + _FREE_SPACE_SECONDS
+        if self._free_bytes - self._unwritten < self._config.min_free_bytes:
             raise StorageFull("the disk is full up to what is kept free")
 
     def release(self, reservation: Reservation) -> None:
         """Ends a reservation; what it was for has been committed or given up by now."""
         with self._lock:
-            self._reservations.discard(reservation)
+            if reservation in self._reservations:
+                self._remove(reservation)
         self.changed(reservation.client_id)
+
+    def _add(self, reservation: Reservation) -> None:
+        self._reservations.add(reservation)
+        self._count(reservation, 1)
+
+    def _remove(self, reservation: Reservation) -> None:
+        self._reservations.discard(reservation)
+        self._count(reservation, -1)
+
+    def _count(self, reservation: Reservation, sign: int) -> None:
+        client_id, before = (
+            reservation.client_id,
+            self._reserved.get(reservation.client_id, _NOTHING),
+        )
+        now = Usage(before.files + sign, before.size + sign * reservation.bytes)
+        if now.files:
+            self._reserved[client_id] = now
+        else:
+            self._reserved.pop(client_id, None)
+        self._unwritten += sign * (reservation.bytes - reservation.written)
 
     def changed(self, client_id: bytes) -> None:
         """Has the client's stored files added up anew, which takes longer the more there are."""

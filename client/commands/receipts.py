@@ -28,7 +28,7 @@ def add(commands: Subparsers) -> None:
     actions = parser.add_subparsers(title="actions", metavar="ACTION", required=True)
     command(actions, "list", "list the receipts that this client keeps").set_defaults(run=run_list)
     verifying = command(actions, "verify", "verify receipts, without the server", _VERIFY)
-    verifying.add_argument("files", nargs="*", type=Path, metavar="FILE", help="receipt")
+    verifying.add_argument("files", nargs="*", type=Path, metavar="FILE", help="file of receipts")
     verifying.set_defaults(run=run_verify)
 
 
@@ -53,15 +53,21 @@ def run_verify(context: Context) -> None:
 
 def _verified(context: Context, paths: list[Path]) -> Iterator[tuple[Path, ReceiptBody]]:
     from client.known_servers import KnownServers
-    from client.receipts import verify_receipt
+    from client.receipts import read_receipts, verify_receipt
     from client.state import Places
 
     keys = KnownServers(Places.of(context.arguments.directory).known_servers).receipt_keys()
     for path in paths:
         try:
-            yield path, verify_receipt(path, keys)
+            packed_receipts = read_receipts(path)
         except (BadReceipt, BadState) as error:
             context.output.failed(str(path), None, FileUnusable(str(error)))
+            continue
+        for packed in packed_receipts:
+            try:
+                yield path, verify_receipt(packed, keys)
+            except BadReceipt as error:
+                context.output.failed(str(path), None, FileUnusable(f"{str(path)!r}: {error}"))
 
 
 def _kept(context: Context) -> list[Path]:

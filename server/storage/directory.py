@@ -46,7 +46,7 @@ class StagedFile:
         new = 0 if resume else os.O_EXCL
         with _storage_errors("cannot stage a file"):
             self._descriptor = os.open(path, os.O_RDWR | os.O_CREAT | new, 0o600)
-            self._size = os.lseek(self._descriptor, 0, os.SEEK_END)
+            self._size = os.lseek(self._descriptor, 0, os.SEEK_END) if resume else 0
         self._written_out = 0
         self._waited_for = 0
         self._direct = False
@@ -207,6 +207,14 @@ class DirectoryStorage:
         """A new, empty staged file."""
         return StagedFile(self._staging / object_id.hex())
 
+    def place(self, client_id: bytes, object_id: bytes) -> StagedFile:
+        """A new, empty file that need not be moved to its object's place: for content that is
+        verified before it is written, and small. `publish` makes it durable there."""
+        if client_id not in self._durable_directories:
+            with _storage_errors("cannot place a file"):
+                self._ensure_directory(client_id)
+        return StagedFile(self.path(client_id, object_id))
+
     def resume(self, client_id: bytes, object_id: bytes) -> StagedFile:
         """A staged file with what it holds already, or a new one.
 
@@ -256,17 +264,22 @@ class DirectoryStorage:
         """
         directory = self._root / client_id.hex()
         with _storage_errors("cannot publish a file"):
-            # That the directory exists does not show that it is durable: another thread may have
-            # made it just now, or its sync may have failed.
-            if client_id not in self._durable_directories or not directory.is_dir():
-                directory.mkdir(mode=0o700, exist_ok=True)
-                sync_directory(self._root)
-                self._durable_directories.add(client_id)
+            self._ensure_directory(client_id)
             for object_id in object_ids:
-                target = self.path(client_id, object_id)
-                if not target.exists():
-                    (self._staging / object_id.hex()).rename(target)
+                name = object_id.hex()
+                target = f"{directory}/{name}"  # hundreds of them: a Path takes its time
+                if not os.path.exists(target):  # noqa: PTH110
+                    (self._staging / name).rename(target)
             sync_directory(directory)
+
+    def _ensure_directory(self, client_id: bytes) -> None:
+        directory = self._root / client_id.hex()
+        # That the directory exists does not show that it is durable: another thread may have made
+        # it just now, or its sync may have failed.
+        if client_id not in self._durable_directories or not directory.is_dir():
+            directory.mkdir(mode=0o700, exist_ok=True)
+            sync_directory(self._root)
+            self._durable_directories.add(client_id)
 
     def path(self, client_id: bytes, object_id: bytes) -> Path:
         """Where an object's bytes are."""

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from client import Client
+from client import Client, PutResult
 from client.errors import (
     BadReceipt,
     BrokenProtocol,
@@ -16,7 +16,7 @@ from client.errors import (
     ContentTampered,
     SegmentRefused,
 )
-from client.receipts import verify_receipt
+from client.receipts import read_receipts, verify_receipt
 from protocol.contexts import SEGMENT_BYTES
 from protocol.messages4 import Begun, Challenge, Connected, Content, Done, Entries, Entry, Stored
 from protocol.receipts import ReceiptBody
@@ -229,7 +229,31 @@ def test_receipts_are_checked_offline(alice: Client, path: Path, tmp_path: Path)
         with pytest.raises(BadReceipt, match=text):
             verify_receipt(packed, keys)
     with pytest.raises(ClientError):
-        verify_receipt(tmp_path / "missing", {key})
+        read_receipts(tmp_path / "missing")
+    assert receipt.path is not None
+    assert read_receipts(receipt.path) == [receipt.packed]
+    whole = receipt.path.read_bytes()
+    for size in (0, 1, 4, 5, len(whole) - 1):
+        receipt.path.write_bytes(whole[:size])
+        with pytest.raises(BadReceipt, match="no receipts"):
+            read_receipts(receipt.path)
+
+
+def test_receipts_that_came_together_are_kept_together_and_verify_each_for_itself(
+    alice: Client, tmp_path: Path
+) -> None:
+    files = []
+    for number in range(20):
+        path = tmp_path / str(number)
+        path.write_bytes(b"%d" % number)
+        files.append((path, str(number)))
+    results: list[PutResult] = []
+    alice.put_many(files, on_file=results.append)
+    kept = {receipt.body.file_name: receipt for receipt in alice.receipts()}
+    assert set(kept) == {name for _, name in files}
+    assert len({receipt.path for receipt in kept.values()}) < len(kept)
+    for result in results:
+        assert result.receipt == kept[result.name]
 
 
 @pytest.mark.parametrize(

@@ -221,7 +221,7 @@ def test_receipts_are_kept_and_verify_without_the_server(alice: Client, tmp_path
     assert kept == receipt
     assert kept.path is not None
     assert kept.path.stat().st_mode & 0o777 == 0o600
-    assert verify_receipt(kept.path, [receipt.body.receipt_key]) == receipt.body
+    assert verify_receipt(kept.packed, [receipt.body.receipt_key]) == receipt.body
 
 
 def test_a_token_lets_one_client_in(tmp_path: Path) -> None:

@@ -83,7 +83,7 @@ def test_requests_that_are_not_waited_for_are_answered_in_order() -> None:
     refused = Refused(Reason.QUOTA, 0, "")
     session = Session4(Scripted((1, STORED), (2, refused), (3, STORED)))
     for _ in range(3):
-        session.post(put)
+        session.post([put])
 
     assert session.posted() == STORED
     with pytest.raises(QuotaExceeded):
@@ -94,7 +94,7 @@ def test_requests_that_are_not_waited_for_are_answered_in_order() -> None:
 def test_answers_that_are_not_due_yet_are_not_taken_for_others() -> None:
     put = Put(ID, SALT, 0, 0, Policy.ALWAYS, bytes(32), "a", bytes(16))
     session = Session4(Scripted((1, STORED)))
-    session.post(put)
+    session.post([put])
 
     with pytest.raises(RuntimeError):
         session.stat("a")

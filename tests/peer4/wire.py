@@ -13,7 +13,7 @@ from Crypto.Signature import eddsa
 from tests.peer4 import merkle
 
 SEGMENT = 1_048_576
-SMALL = 65_536
+SMALL = 524_288
 TAG = 16
 UNKNOWN_SIZE = 2**64 - 1
 MAX_PAYLOAD = SEGMENT + 1024

@@ -43,7 +43,7 @@ TAG_HEX = "71" + "cc" * 14 + "72"
 SIGNATURE = b"\xd1" + b"\xdd" * 62 + b"\xde"
 SIGNATURE_HEX = "d1" + "dd" * 62 + "de"
 FULL = b"\x81" * 1048592
-SEALED_SMALL = b"\x91" * 65552
+SEALED_SMALL = b"\x91" * 524_304
 
 _A = "0100" + "61"
 _PATH = "0700" + "612f622e747874"  # a/b.txt
@@ -94,7 +94,7 @@ REQUESTS: tuple[tuple[int, Request4, str], ...] = (
     (
         19,
         Put(ID, SALT, -2, 0, Policy.ALWAYS, HASH, "a", SEALED_SMALL),
-        ID_HEX + SALT_HEX + "feffffffffffffff" + "0000" + "02" + HASH_HEX + _A + "91" * 65552,
+        ID_HEX + SALT_HEX + "feffffffffffffff" + "0000" + "02" + HASH_HEX + _A + "91" * 524_304,
     ),
     (20, Abandon(ID), ID_HEX),
     (21, Attach(), ""),

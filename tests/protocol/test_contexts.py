@@ -30,7 +30,7 @@ LAST = 2**43 - 1
 
 def test_the_sizes_are_those_of_the_specification() -> None:
     assert contexts.SEGMENT_BYTES == 1048576
-    assert contexts.SMALL_FILE_BYTES == 65536
+    assert contexts.SMALL_FILE_BYTES == 524_288
     assert contexts.TAG_BYTES == 16
     assert contexts.MAX_CONTENT_BYTES == 9223372036854775807
     assert contexts.UPLOAD_ID_BYTES == 16

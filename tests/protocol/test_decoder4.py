@@ -171,14 +171,14 @@ def test_an_idle_decoder_holds_sixteen_kibibytes() -> None:
         (65536, MEDIUM_BYTES),
         (MEDIUM_BYTES - 11, MEDIUM_BYTES),
         (MEDIUM_BYTES - 10, LARGE_BYTES),
-        (131180, LARGE_BYTES),
+        (589932, LARGE_BYTES),
     ],
 )
 def test_room_is_made_for_a_message_when_it_is_announced_and_given_back(
     size: int, room: int
 ) -> None:
     decoder = FrameDecoder(REQUESTS)
-    sealed_bytes = min(size - 93, 65552)  # 93 are fixed
+    sealed_bytes = min(size - 93, 524304)  # 93 are fixed
     name = "y" * (size - 93 - sealed_bytes)
     big = Put(ID, SALT, 0, 0, Policy.NEVER, HASH, name, b"\x91" * sealed_bytes)
     data = pack_message(big, 5)
@@ -220,7 +220,7 @@ def test_a_message_that_trickles_in_is_not_moved() -> None:
         ("04" + "0200" + "04030201" + "11000000", "Connect of 17 bytes where 16", 0x01020304),
         ("04" + "2100" + "04030201" + "01000100", "Stat of 65537 bytes", 0x01020304),
         ("04" + "1100" + "04030201" + "2a001000", "Segment of 1048618 bytes", 0x01020304),
-        ("04" + "1300" + "04030201" + "6d000200", "Put of 131181 bytes", 0x01020304),
+        ("04" + "1300" + "04030201" + "6d000900", "Put of 589933 bytes", 0x01020304),
         ("04" + "1100" + "04030201" + "ffffffff", "Segment of 4294967295 bytes", 0x01020304),
     ],
 )

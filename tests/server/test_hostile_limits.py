@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from server.repository import Repository, StoredFile
+from server.repository import Repository, Usage
 from server.storage import DirectoryStorage
 from tests.peer import client as peer
 from tests.peer.client import PeerClient
@@ -148,11 +148,12 @@ class Meanwhile(FailingRepository):
 
     happens: Callable[[], None] | None = None
 
-    def find_file(self, client_id: bytes, name: str) -> StoredFile | None:
+    def usage(self, client_id: bytes) -> Usage:
+        found = super().usage(client_id)
         happens, self.happens = self.happens, None
         if happens is not None:
             happens()
-        return super().find_file(client_id, name)
+        return found
 
 
 @each_quota
@@ -168,6 +169,8 @@ def test_a_file_kept_while_another_one_begins_counts(tmp_path: Path, quota: dict
         second = served.again(first)
         second.reconnect()
         first.send_file("first", bytes(3_000))
+        assert first.client_id is not None
+        served.services.receiver.quota.changed(first.client_id)
         doubles[0].happens = lambda: first.crc_valid("first")
         refused(second, "second", bytes(3_000))
         assert set(served.stored()) == {"first"}

@@ -131,6 +131,7 @@ def test_a_limit_that_is_reached_on_the_way_is_told_by_the_end(
 
 def test_a_full_disk_is_told_by_the_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("server.quota._STEP_BYTES", SEGMENT)
+    monkeypatch.setattr("server.quota._FREE_SPACE_SECONDS", 0.0)
     with serving(tmp_path / "data") as server, attached(server) as (peer, data):
         upload_id, salt = begun(peer, size=None)
         with monkeypatch.context() as patch:

@@ -21,7 +21,7 @@ from tests.peer4.serving import ServerProcess4, Serving, reason, serving, until
 from tests.peer4.wire import ALWAYS, IF_OLDER, NEVER, SEGMENT, Receipt, RefusedError
 from tests.server.hostile_segments import BIG, bad_segments
 
-SIZES = (0, 1, 65_536, 65_537, SEGMENT, SEGMENT + 1, 3 * SEGMENT + 5)
+SIZES = (0, 1, wire.SMALL, wire.SMALL + 1, SEGMENT, SEGMENT + 1, 3 * SEGMENT + 5)
 
 
 @pytest.fixture
@@ -618,10 +618,11 @@ def test_what_the_disk_refuses_is_never_acknowledged(
             patch.setattr("server.storage.directory.sync_file_system", failing)
         if call == "rename":
             patch.setattr(Path, "rename", lambda *_: os.rename("", ""))  # noqa: PTH104
-        for number in range(files):
-            peer.send_put(str(number), b"x" * (number + 1), upload_id=ids[number])
-        for _ in range(files):
-            assert peer.refusal() == wire.SERVER_FAILED
+        if call != "rename":  # small files are written where they stay
+            for number in range(files):
+                peer.send_put(str(number), b"x" * (number + 1), upload_id=ids[number])
+            for _ in range(files):
+                assert peer.refusal() == wire.SERVER_FAILED
         upload_id = os.urandom(16)
         assert reason(lambda: peer.upload("big", BIG, upload_id=upload_id)) == wire.SERVER_FAILED
     assert peer.get("0")[1] == b"older"
@@ -636,25 +637,41 @@ def test_what_the_disk_refuses_is_never_acknowledged(
     assert server.is_tidy()
 
 
-def test_a_disk_that_fails_half_way_through_a_batch_leaves_nothing_of_it(
+def test_a_disk_that_fails_half_way_through_a_batch_keeps_what_was_whole_and_nothing_else(
     server: Serving, peer: Peer4
 ) -> None:
-    real, calls = Path.rename, 0
+    real, calls = os.write, 0
 
-    def failing(path: Path, target: Path) -> Path:
+    def failing(descriptor: int, data: memoryview) -> int:
         nonlocal calls
         calls += 1
         if calls > 2:
             raise OSError(errno.EIO, "no more")
-        return real(path, target)
+        return real(descriptor, data)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Path, "rename", failing)
+        patch.setattr(os, "write", failing)
         batch = b"".join(sealed_put(peer, f"f{number}") for number in range(5))
         peer.transmit(batch)
+        answers = [peer.receive().code for _ in range(5)]
+    assert answers == [wire.STORED] * 2 + [wire.REFUSED] * 3
+    assert server.is_tidy()
+    assert peer.names() == ["f0", "f1"]
+
+
+def test_a_directory_that_cannot_be_synced_leaves_nothing_of_a_batch(
+    server: Serving, peer: Peer4
+) -> None:
+    def failing(_path: Path) -> None:
+        raise OSError(errno.EIO, "no more")
+
+    peer.put("older", b"x")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("server.storage.directory.sync_directory", failing)
+        peer.transmit(b"".join(sealed_put(peer, f"f{number}") for number in range(5)))
         assert [peer.refusal() for _ in range(5)] == [wire.SERVER_FAILED] * 5
     assert server.is_tidy()
-    assert peer.names() == []
+    assert peer.names() == ["older"]
 
 
 def sealed_put(peer: Peer4, name: str) -> bytes:
@@ -711,7 +728,7 @@ def test_what_nobody_expects_ends_the_connection_and_keeps_nothing(
 ) -> None:
     with introduced(server) as owner:
         owner.put("f", b"older")
-        for target in ("sync", "stage", "publish"):
+        for target in ("sync", "place", "publish"):
             with pytest.MonkeyPatch.context() as patch, owner.again() as peer:
 
                 def failing(*_: object) -> None:
@@ -779,7 +796,10 @@ def test_what_interrupted_uploads_hold_counts_in_the_quota(tmp_path: Path) -> No
         until(server.is_tidy, "nothing else is kept")
 
 
-def test_a_full_disk_is_told_with_a_time_to_come_back(tmp_path: Path) -> None:
+def test_a_full_disk_is_told_with_a_time_to_come_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("server.quota._FREE_SPACE_SECONDS", 0.0)
     with serving(tmp_path / "data", min_free_bytes=2**62) as server, server.peer() as peer:
         with pytest.raises(RefusedError) as caught:
             peer.register()

@@ -316,7 +316,7 @@ class _Client:
 
     def _post(self) -> None:
         small = SmallFile.of(_upload(), _PLAIN)
-        post(self._session, self._access, small)
+        post(self._session, self._access, [small])
         _check(posted(self._session, self._access, small))
 
     def _send(self) -> None:
@@ -374,12 +374,14 @@ def _conversations() -> Iterable[bytes]:
     early, answered = b"\0", b"\0\xff"
     entry = bytes((100, 0, 0, 0, 0, 0, 0xA0, 1, 0, 0))
     whole, missing, wrong = b"\1\0\0\0", b"\0\0\0", b"\1\xff" + bytes(32) + b"\0\0"
-    stored = b"\0\0\0" + answered
+    stored = bytes(6) + answered
     for digest in (whole, missing, wrong):
         content = b"\0" + bytes(4) + answered
         yield b"\0" + early + b"\0\0" + entry + digest + answered + content
-    yield b"\1" + early + bytes((0, 0, 0, 100, 0, 0)) + answered
-    yield b"\1" + early + bytes((0, 0, 0, 100, 255, 200, 0)) + bytes(200) + answered
+    for sending in range(1, 4):  # in as many calls as the client may take
+        honest = bytes((*[0] * sending, 0, 100))
+        yield b"\1" + early + honest + bytes((0, 0, 0, 0, 0)) + answered
+        yield b"\1" + early + honest + bytes((255, 200, 0)) + bytes(200) + answered
     begun = b"\2" + early + bytes((0, 0, 0, 0)) + answered
     yield begun + early + early + bytes((0, 0)) + early + b"\0\0" + stored
     yield b"\4" + early + bytes((0, 0, 0, 0, 0)) + answered + early + bytes(7) + answered

@@ -7,11 +7,12 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from client.errors import BadReceipt
-from client.receipts import verify_receipt
+from client.receipts import read_receipts, verify_receipt
 from protocol.errors import ProtocolError
 from protocol.merkle import MerkleTree, root_from
 from protocol.receipts import ReceiptBody, signed_bytes
 from protocol.responses4 import Stored
+from tests.fuzz import scratch
 from tests.fuzz.choices import Choices
 from tests.fuzz.drawing import Material, payload
 from tests.fuzz.target import Target, must
@@ -37,6 +38,7 @@ class _Ours(Material):
 def _run(data: bytes) -> None:
     choices = Choices(data)
     packed = _forged(choices) if choices.byte() % 2 == _SIGNED else choices.rest()
+    _read_file(packed)
     try:
         body_read = verify_receipt(packed, (_public(),))
     except BadReceipt as error:
@@ -45,6 +47,20 @@ def _run(data: bytes) -> None:
     must(_signed(packed), "only what our key has signed is a receipt")
     must(body_read.receipt_key == _public(), "a receipt names the key that signed it")
     must(Stored.unpack(packed).body == body_read.pack(), "a receipt says what was signed")
+
+
+def _read_file(data: bytes) -> None:
+    """As a file of receipts: what is read of it is all of it."""
+    path = scratch.directory("receipts") / "file"
+    path.write_bytes(data)
+    try:
+        found = read_receipts(path)
+    except BadReceipt as error:
+        must("\n" not in str(error), "an error is one line")
+        return
+    must(found and all(found), "a file of receipts holds some, and no empty one")
+    joined = b"".join(len(one).to_bytes(4, "little") + one for one in found)
+    must(joined == data, "nothing of a file is passed over")
 
 
 def _forged(choices: Choices) -> bytes:
@@ -81,6 +97,9 @@ def _seeds() -> Iterable[bytes]:
     yield bytes((_FILE,)) + good
     yield bytes((_FILE,)) + good[:-1] + b"\0"
     yield bytes((_FILE,)) + good[:100]
+    framed = len(good).to_bytes(4, "little") + good
+    yield bytes((_FILE,)) + framed + framed
+    yield bytes((_FILE,)) + framed + framed[:9]
 
 
 TARGET = Target("receipt_files", "client/receipts.py, protocol/receipts.py", _run, _seeds)

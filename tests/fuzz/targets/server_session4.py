@@ -128,10 +128,10 @@ class _Data:
         self._answers: FrameDecoder[Content | Done] = FrameDecoder(DATA_RESPONSES)
         uploads = services.tickets.redeem(ticket)
         if uploads is not None:
+            self.ended = False
             link = DataLink(self._receive, self.close, self.close)
             self._session = DataSession(uploads, link, serverside.ADDRESS)
             self.ended = self._session.ended
-            self._receive([self._session.greeting()])
 
     def feed(self, data: bytes) -> None:
         rest = memoryview(data)
@@ -261,6 +261,11 @@ def _check_kept(services: Services4, sent: bytes) -> None:
     must(len(visible) <= services.config.max_files_per_client, "limits hold")
     pending = {row.object_id.hex() for row in repository.pending_uploads()}
     must(serverside.staged() <= pending, "nothing is staged that cannot be resumed")
+    known = {file.object_id for file in visible}
+    known |= {row.object_id for row in repository.pending_uploads()}
+    known |= {object_id for _, object_id in repository.superseded()}
+    objects = set(serverside.storage().object_ids(serverside.CLIENT_ID))
+    must(objects <= known, "no object is on the disk that nobody knows")
     must(not uploads._attempts, "no attempt outlives its connection")
     held = services.receiver.quota._reservations
     must(held == set(uploads._kept.values()), "only what may be resumed keeps its room")
