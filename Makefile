@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN = $(VENV)/bin
 
-.PHONY: demo readme test lint bench kills clean
+.PHONY: demo readme test lint bench kills fuzz flood connections soak clean
 
 demo: $(VENV)/installed
 	BIN=$(BIN) bash docs/demo.sh
@@ -20,6 +20,7 @@ lint: $(VENV)/installed-for-tests
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/bandit --quiet --ini setup.cfg --recursive protocol server client
 
 # The figures of docs/benchmarks.md, beside those of scp, rsync, rclone and curl to nginx.
 # CASES="1 2" chooses cases, REPEAT=9 the number of runs, QUICK=1 makes a smoke test of it;
@@ -31,6 +32,20 @@ bench: $(VENV)/installed-for-bench
 # Kills the server at 100 random moments and checks what it had acknowledged, on both databases.
 kills: $(VENV)/installed-for-tests mariadb
 	$(BIN)/python -m pytest -m soak tests/server/test_kills.py $(PYTEST_FLAGS)
+
+# Fuzzes each target for SECONDS, two at a time, and adds to the counts in docs/reliability/.
+fuzz: $(VENV)/installed-for-fuzzing
+	$(BIN)/python -m tests.fuzz --seconds $(or $(SECONDS),600) $(if $(EXECUTIONS),--executions $(EXECUTIONS)) $(TARGETS)
+
+# Attacks, thousands of connections, and half an hour of mixed load: docs/reliability/load.md.
+flood: $(VENV)/installed-for-tests
+	$(BIN)/python -m tests.load.flood --seconds $(or $(SECONDS),30) $(KINDS)
+
+connections: $(VENV)/installed-for-tests
+	$(BIN)/python -m tests.load.connections
+
+soak: $(VENV)/installed-for-tests
+	$(BIN)/python -m tests.load.soak --seconds $(or $(SECONDS),1800)
 
 $(VENV)/installed: setup.cfg setup.py
 	$(PYTHON) -m venv $(VENV)
@@ -46,6 +61,10 @@ $(VENV)/installed-for-bench: $(VENV)/installed
 	PYTHONWARNINGS=ignore $(BIN)/python -m pip install --quiet --editable '.[bench]'
 	touch $@
 
+$(VENV)/installed-for-fuzzing: $(VENV)/installed-for-tests
+	PYTHONWARNINGS=ignore $(BIN)/python -m pip install --quiet --editable '.[fuzz]'
+	touch $@
+
 # The tests start a MariaDB server of their own; this makes sure that there is a program to start.
 .PHONY: mariadb
 mariadb:
@@ -58,4 +77,4 @@ mariadb:
 	  fi; }
 
 clean:
-	rm -rf $(VENV) build dist ./*.egg-info .coverage .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) build dist ./*.egg-info .coverage .pytest_cache .mypy_cache .ruff_cache .hypothesis .fuzz

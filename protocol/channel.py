@@ -2,6 +2,8 @@
 
 import base64
 
+from protocol.contexts import FINGERPRINT_BYTES
+
 ALPN = "eft/4"
 """The name under which TLS negotiates protocol 4 (RFC 7301)."""
 
@@ -23,4 +25,7 @@ def parse_fingerprint(text: str) -> bytes:
     prefix, _, encoded = text.strip().partition(":")
     if prefix.upper() != "SHA256" or len(encoded) != 43:
         raise ValueError("a fingerprint such as SHA256: and 43 characters")
-    return base64.b64decode(encoded + "=", validate=True)
+    fingerprint = base64.b64decode(encoded + "=", validate=True)
+    if len(fingerprint) != FINGERPRINT_BYTES:  # an "=" among the 43
+        raise ValueError("a fingerprint of another length")
+    return fingerprint

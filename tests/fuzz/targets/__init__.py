@@ -1,0 +1,1 @@
+"""One module for each target: what it feeds, and what must hold."""

@@ -1,0 +1,1 @@
+"""Nothing that is secret is told: a real server and client, and everything they write, searched."""
