@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN = $(VENV)/bin
 
-.PHONY: demo test lint bench kills clean
+.PHONY: demo test lint bench kills faults clean
 
 demo: $(VENV)/installed
 	BIN=$(BIN) bash docs/demo.sh
@@ -25,6 +25,14 @@ bench: $(VENV)/installed-for-tests
 # Kills the server at 100 random moments and checks what it had acknowledged, on both databases.
 kills: $(VENV)/installed-for-tests mariadb
 	$(BIN)/python -m pytest -m soak tests/server/test_kills.py $(PYTEST_FLAGS)
+
+# Every fault of docs/reliability.md, many times over: takes hours. ONLY chooses, as pytest's -k does.
+# The figures that it measures replace those in the document.
+ONLY ?= long
+faults: $(VENV)/installed-for-tests mariadb
+	EFT_FAULT_RECORDS=docs/reliability.json \
+	  $(BIN)/python -m pytest -m soak tests/faults -k "$(ONLY)" $(PYTEST_FLAGS)
+	$(BIN)/python -m tests.faults.records
 
 $(VENV)/installed: setup.cfg setup.py
 	$(PYTHON) -m venv $(VENV)
