@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN = $(VENV)/bin
 
-.PHONY: demo test lint bench kills faults clean
+.PHONY: demo test lint bench faults clean
 
 demo: $(VENV)/installed
 	BIN=$(BIN) bash docs/demo.sh
@@ -21,10 +21,6 @@ lint: $(VENV)/installed-for-tests
 bench: $(VENV)/installed-for-tests
 	$(BIN)/python -m benchmarks.protocol3
 	$(BIN)/python -m benchmarks.protocol4
-
-# Kills the server at 100 random moments and checks what it had acknowledged, on both databases.
-kills: $(VENV)/installed-for-tests mariadb
-	$(BIN)/python -m pytest -m soak tests/server/test_kills.py $(PYTEST_FLAGS)
 
 # Every fault of docs/reliability.md, many times over: takes hours. ONLY chooses, as pytest's -k does.
 # The figures that it measures replace those in the document.

@@ -48,6 +48,15 @@ class RestartableServer:
     def fingerprint(self) -> str:
         return self.process.fingerprint
 
+    @property
+    def pid(self) -> int:
+        return self.process.process.pid
+
+    @property
+    def log(self) -> str:
+        """What it wrote to its log, over all its lives."""
+        return self.process.log
+
 
 @contextmanager
 def restartable(

@@ -19,8 +19,9 @@ VARIABLE = "EFT_FAULT_RECORDS"
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One line of a table. `losses` are acknowledged files that were lost or changed; `recovery`
-    has the seconds until the next client was served, and `note` what else was measured."""
+    """One line of a table. `losses` are acknowledged files that were lost or changed; `recovery` is
+    the median and the longest time in seconds until the next client was served, where that was
+    measured; `note` is what else was."""
 
     table: str
     fault: str
@@ -28,7 +29,7 @@ class Row:
     protocol: str
     times: int
     losses: int
-    recovery: tuple[float, ...]
+    recovery: tuple[float, float] | None
     command: str
     note: str = ""
 
@@ -38,13 +39,18 @@ class Row:
 
     def cells(self) -> tuple[str, ...]:
         """As the document shows it."""
-        shown = "-"
-        if self.recovery:
-            shown = f"{statistics.median(self.recovery):.1f} / {max(self.recovery):.1f}"
+        shown = "-" if self.recovery is None else "{:.1f} / {:.1f}".format(*self.recovery)
         return (
             self.fault, self.database, self.protocol, f"{self.times:,}", str(self.losses), shown,
             self.note, f"`{self.command}`",
         )  # fmt: skip
+
+
+def median_and_longest(seconds: Sequence[float]) -> tuple[float, float] | None:
+    """As a row has them; None of none."""
+    if not seconds:
+        return None
+    return round(statistics.median(seconds), 3), round(max(seconds), 3)
 
 
 def record(row: Row) -> None:

@@ -7,7 +7,7 @@ import pytest
 
 from tests.faults.records import DOCUMENT, RECORDS, Row, read, record, table, with_tables
 
-ROW = Row("kills", "server killed", "SQLite", "4", 1000, 0, (0.5, 1.5, 0.7), "make faults ONLY=x")
+ROW = Row("kills", "server killed", "SQLite", "4", 1000, 0, (0.7, 1.5), "make faults ONLY=x")
 
 
 def test_the_documents_tables_are_those_of_the_measured_rows() -> None:

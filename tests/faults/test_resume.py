@@ -22,8 +22,8 @@ from collections.abc import Iterator
 
 import pytest
 
+from tests.faults.conftest import Report
 from tests.faults.lengths import tried
-from tests.faults.records import Row, record
 from tests.faults.resuming import (
     NAME,
     Bench,
@@ -56,7 +56,7 @@ def bench(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bench]:
     ],
 )
 def test_an_upload_cut_short_anywhere_sends_no_more_again_than_one_segment_and_what_was_in_flight(
-    bench: Bench, fault: str, interrupt: Interruption, times: int
+    bench: Bench, fault: str, interrupt: Interruption, times: int, report: Report
 ) -> None:
     content = bench.source.read_bytes()
     again: list[int] = []
@@ -75,18 +75,14 @@ def test_an_upload_cut_short_anywhere_sends_no_more_again_than_one_segment_and_w
         assert body.sha256 == hashlib.sha256(content).digest()
         again.append(sent_again)
         most_in_flight = max(most_in_flight, bench.in_flight(position))
-    record(
-        Row(
-            table="resume",
-            fault=fault,
-            database="SQLite",
-            protocol="4",
-            times=times,
-            losses=0,
-            recovery=tuple(recovery),
-            command=f"make faults ONLY='resume and {interrupt.__name__.replace('_', '-')}'",
-            note=distribution(again, most_in_flight),
-        )
+    report(
+        fault,
+        database="SQLite",
+        protocol="4",
+        times=times,
+        losses=[],
+        recovery=recovery,
+        note=distribution(again, most_in_flight),
     )
 
 

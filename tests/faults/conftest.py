@@ -1,0 +1,104 @@
+"""Fixtures of the fault runs."""
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from tests.faults.aftermath import Watch
+from tests.faults.processes import RestartableServer, restartable
+from tests.faults.records import Row, median_and_longest, record
+from tests.faults.senders import Sender, four_senders
+from tests.mariadb import MariaDB
+
+DATABASES = {"sqlite": "SQLite", "mariadb": "MariaDB"}
+
+
+@dataclass
+class Place:
+    """Where a server of a fault run keeps its files and its rows."""
+
+    data: Path
+    database: str
+    database_url: str | None
+
+    @property
+    def shown(self) -> str:
+        """The database's name, for people."""
+        return DATABASES[self.database]
+
+
+@pytest.fixture(params=list(DATABASES))
+def place(request: pytest.FixtureRequest, tmp_path: Path) -> Place:
+    """An empty data directory and an empty database, once for each kind."""
+    url = None
+    if request.param == "mariadb":
+        server: MariaDB = request.getfixturevalue("mariadb")
+        url = server.url(server.new_database())
+    return Place(tmp_path / "data", request.param, url)
+
+
+Watching = Callable[..., Watch]
+"""Starts a server in a place, and four senders that have sent; further arguments are the server's.
+`senders` makes others, given a port."""
+
+
+@pytest.fixture
+def watching() -> Iterator[Watching]:
+    """Servers that are watched, and killed at the end."""
+    with ExitStack() as stack:
+
+        def start(
+            place: Place,
+            *arguments: str,
+            senders: Callable[[int], list[Sender]] = four_senders,
+        ) -> Watch:
+            server: RestartableServer = stack.enter_context(
+                restartable(place.data, *arguments, database_url=place.database_url)
+            )
+            watch = Watch(server, senders(server.port))
+            watch.warm_up()
+            return watch
+
+        yield start
+
+
+Report = Callable[..., None]
+"""Takes what a `Row` has, but its table, database and command."""
+
+
+@pytest.fixture
+def report(request: pytest.FixtureRequest) -> Report:
+    """Records a row of the table called after the test's module, with the command that runs this
+    very test."""
+
+    def write(
+        fault: str,
+        *,
+        database: str,
+        times: int,
+        losses: list[str],
+        recovery: list[float],
+        protocol: str = "3, 4",
+        note: str = "",
+    ) -> None:
+        assert losses == []
+        module = request.module.__name__.rpartition(".")[2]
+        case = request.node.name.partition("[")[2]
+        record(
+            Row(
+                table=module.removeprefix("test_"),
+                fault=fault,
+                database=database,
+                protocol=protocol,
+                times=times,
+                losses=len(losses),
+                recovery=median_and_longest(recovery),
+                command=f"make faults ONLY='{module} and [{case}'",
+                note=note,
+            )
+        )
+
+    return write
