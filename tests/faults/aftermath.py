@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import dataclass
-from functools import partial
+from functools import lru_cache, partial
 from pathlib import Path
 
 from server.repository import Repository, StoredFile, open_repository
@@ -159,9 +159,13 @@ def visible(data: Path, repository: Repository) -> Stored:
             if file.sha256 is not None:
                 assert hashlib.sha256(content).digest() == file.sha256, f"{client.name}/{file.name}"
             else:
-                assert cksum(content) == file.cksum, f"{client.name}/{file.name}"
+                assert _cksum(content) == file.cksum, f"{client.name}/{file.name}"
             stored[client.name, file.name] = content
     return stored
+
+
+# An independent one is slow, and the same files are looked at again and again.
+_cksum = lru_cache(maxsize=64)(cksum)
 
 
 def _path(file: StoredFile) -> Path:

@@ -67,9 +67,8 @@ def read(path: Path) -> list[Row]:
     """The rows in a file, none without it."""
     if not path.exists():
         return []
-    return [
-        Row(**one | {"recovery": tuple(one["recovery"])}) for one in json.loads(path.read_text())
-    ]
+    rows = json.loads(path.read_text())
+    return [Row(**row | {"recovery": row["recovery"] and tuple(row["recovery"])}) for row in rows]
 
 
 _HEAD = ("fault", "database", "protocol", "times", "losses", "recovery s", "measured", "command")
