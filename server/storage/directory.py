@@ -15,7 +15,7 @@ import fcntl
 import os
 import re
 import threading
-from collections.abc import Container, Iterator, Sequence
+from collections.abc import Callable, Container, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
@@ -35,9 +35,14 @@ _FILES_FOR_SYNCFS = 8
 class StagedFile:
     """A file that is being received: visible to nobody, gone unless it is published."""
 
-    def __init__(self, path: Path, *, resume: bool = False) -> None:
-        """Creates the file, or with `resume` opens what is there of it."""
+    def __init__(
+        self, path: Path, left_behind: Callable[[Path], None], *, resume: bool = False
+    ) -> None:
+        """Creates the file, or with `resume` opens what is there of it.
+
+        `left_behind` is told when it was discarded and could not be removed."""
         self._path = path
+        self._left_behind = left_behind
         new = 0 if resume else os.O_EXCL
         with _storage_errors("cannot stage a file"):
             self._descriptor = os.open(path, os.O_RDWR | os.O_CREAT | new, 0o600)
@@ -102,8 +107,10 @@ class StagedFile:
     def discard(self) -> None:
         """Removes the staged file; removing it again is harmless."""
         self.close()
-        with contextlib.suppress(OSError):  # start-up sweeps what cannot be removed now
-            self._path.unlink()
+        try:
+            self._path.unlink(missing_ok=True)
+        except OSError:
+            self._left_behind(self._path)
 
 
 def read_fully(stream: BinaryIO, buffer: memoryview) -> int:
@@ -136,6 +143,8 @@ class DirectoryStorage:
         self._staging = root / "staging"
         self._orphans = root / "orphans"
         self._durable_directories: set[bytes] = set()
+        self._left_behind: set[Path] = set()
+        self._left_behind_lock = threading.Lock()
         self._sync_turn = threading.Lock()
         self._doubtful = False
         try:
@@ -166,7 +175,7 @@ class DirectoryStorage:
 
     def stage(self, object_id: bytes) -> StagedFile:
         """A new, empty staged file."""
-        return StagedFile(self._staging / object_id.hex())
+        return StagedFile(self._staging / object_id.hex(), self._left_behind.add)
 
     def resume(self, client_id: bytes, object_id: bytes) -> StagedFile:
         """A staged file with what it holds already, or a new one.
@@ -177,7 +186,9 @@ class DirectoryStorage:
         with _storage_errors("cannot stage a file again"), contextlib.suppress(FileNotFoundError):
             if not staged.exists():
                 self.path(client_id, object_id).rename(staged)
-        return StagedFile(staged, resume=True)
+        with self._left_behind_lock:
+            self._left_behind.discard(staged)
+            return StagedFile(staged, self._left_behind.add, resume=True)
 
     def discard(self, object_id: bytes) -> None:
         """Removes a staged file that nobody has open; one that is gone is no error."""
@@ -254,6 +265,17 @@ class DirectoryStorage:
                 if not (_ID.fullmatch(path.name) and bytes.fromhex(path.name) in keep):
                     path.unlink()
                     swept += 1
+        return swept
+
+    def sweep_left_behind(self) -> int:
+        """Removes the staged files that could not be removed when they were discarded; returns
+        their number. Raises `StorageError` while they cannot be removed yet."""
+        swept = 0
+        with self._left_behind_lock, _storage_errors("cannot remove a staged file"):
+            for path in tuple(self._left_behind):
+                path.unlink(missing_ok=True)
+                self._left_behind.discard(path)
+                swept += 1
         return swept
 
     def client_ids(self) -> Iterator[bytes]:
