@@ -16,7 +16,7 @@ from tests.mariadb import MariaDB
 DATABASES = {"sqlite": "SQLite", "mariadb": "MariaDB"}
 
 
-@dataclass
+@dataclass(frozen=True)
 class Place:
     """Where a server of a fault run keeps its files and its rows."""
 
@@ -33,11 +33,7 @@ class Place:
 @pytest.fixture(params=list(DATABASES))
 def place(request: pytest.FixtureRequest, tmp_path: Path) -> Place:
     """An empty data directory and an empty database, once for each kind."""
-    url = None
-    if request.param == "mariadb":
-        server: MariaDB = request.getfixturevalue("mariadb")
-        url = server.url(server.new_database())
-    return Place(tmp_path / "data", request.param, url)
+    return _place(request, tmp_path / "data")
 
 
 Watching = Callable[..., Watch]
@@ -63,6 +59,26 @@ def watching() -> Iterator[Watching]:
             return watch
 
         yield start
+
+
+@pytest.fixture(scope="module", params=list(DATABASES))
+def watch(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Watch]:
+    """One server for all faults of a module that it is to outlive, once for each database."""
+    place = _place(request, tmp_path_factory.mktemp("data") / "data")
+    with restartable(place.data, database_url=place.database_url) as server:
+        watch = Watch(server, four_senders(server.port))
+        watch.warm_up()
+        yield watch
+
+
+def _place(request: pytest.FixtureRequest, data: Path) -> Place:
+    url = None
+    if request.param == "mariadb":
+        server: MariaDB = request.getfixturevalue("mariadb")
+        url = server.url(server.new_database())
+    return Place(data, request.param, url)
 
 
 Report = Callable[..., None]

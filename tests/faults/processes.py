@@ -1,6 +1,7 @@
 """The product's programs as processes of their own: a server on a fixed port, and a client."""
 
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -42,6 +43,12 @@ class RestartableServer:
 
     def kill(self) -> None:
         """Ends it with SIGKILL; nothing if it has ended."""
+        self.process.kill()
+
+    def stop(self) -> None:
+        """Ends it with SIGTERM."""
+        self.process.signal(signal.SIGTERM)
+        assert self.process.status() == 0
         self.process.kill()
 
     @property

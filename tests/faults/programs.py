@@ -22,9 +22,9 @@ class Program(ABC):
     """One client's command, which sends all its files."""
 
     protocol: str
-    name: str
 
     def __init__(self, directory: Path, address: str, fingerprint: str) -> None:
+        self.name = f"program {random.getrandbits(64):x}"
         self.address = address
         self.fingerprint = fingerprint
         self.state = directory / "state"
@@ -93,7 +93,6 @@ class Program3(Program):
     """The batch run over protocol 3."""
 
     protocol = "3"
-    name = "program three"
 
     def register(self) -> None:
         self.state.mkdir()
@@ -110,7 +109,6 @@ class Program4(Program):
     """`put` of a directory over protocol 4."""
 
     protocol = "4"
-    name = "program four"
 
     def register(self) -> None:
         finish(self._start(*self._options(), "register", self.name))

@@ -115,12 +115,15 @@ class Sender3(Sender):
             private_key=private_key(), timeout=_PATIENCE_SECONDS,
         )  # fmt: skip
 
+    def _name(self) -> str:
+        return self._chance.choice(_NAMES)
+
     def _send(self) -> None:
         if self._peer is None:
             self._peer = self._new()
             self._peer.connect()
             self._peer.reconnect()
-        name, content = self._chance.choice(_NAMES), self._content()
+        name, content = self._name(), self._content()
         assert self._peer.send_file(name, content).checksum == cksum(content)
         self._sent(name, content)
         self._peer.crc_valid(name)
@@ -136,7 +139,7 @@ class Sender4(Sender):
         super().__init__(name, port)
         self._peer = Peer4(port, name, source=source, timeout=_PATIENCE_SECONDS)
         self._is_open = False
-        self._large: tuple[bytes, bytes] | None = None
+        self._large: tuple[bytes, str, bytes] | None = None
 
     def register(self) -> None:
         with self._peer:
@@ -156,9 +159,14 @@ class Sender4(Sender):
         else:
             self._send_small()
 
+    def _name(self, kind: str) -> str:
+        return kind
+
     def _send_small(self) -> None:
         count = self._chance.choice((1, 3, 12))
-        batch = {f"small {number}": self._content()[: wire.SMALL] for number in range(count)}
+        batch = {
+            self._name(f"small {number}"): self._content()[: wire.SMALL] for number in range(count)
+        }
         requests = []
         for name, content in batch.items():
             self._sent(name, content)
@@ -171,20 +179,45 @@ class Sender4(Sender):
     def _send_large(self) -> None:
         if self._large is None:
             size = self._chance.randrange(wire.SEGMENT, 3 * wire.SEGMENT)
-            self._large = self._chance.randbytes(16), self._chance.randbytes(size)
-        upload_id, content = self._large
+            content = self._chance.randbytes(size)
+            self._large = self._chance.randbytes(16), self._name("large"), content
+        upload_id, name, content = self._large
         salt = self._chance.randbytes(32)
         try:
-            begun = self._peer.begin(upload_id, salt, "large", len(content))
+            begun = self._peer.begin(upload_id, salt, name, len(content))
             if not isinstance(begun, Receipt):
                 self._peer.send_content(upload_id, salt, content, begun)
-                self._sent("large", content)
+                self._sent(name, content)
                 self._peer.end(upload_id, len(content), hashlib.sha256(content).digest())
         except RefusedError:
             self._large = None  # the next one takes another upload id
             raise
         self._large = None
-        self._promised("large", content)
+        self._promised(name, content)
+
+
+class Hoarder3(Sender3):
+    """A client that never replaces a file."""
+
+    def _name(self) -> str:
+        return f"file {self._chance.getrandbits(64)}"
+
+
+class Hoarder4(Sender4):
+    """A client that never replaces a file."""
+
+    def _name(self, kind: str) -> str:
+        return f"{kind} {self._chance.getrandbits(64)}"
+
+
+def until_refused(sender: Sender) -> bool:
+    """Sends until a file is not taken; whether that came soon."""
+    for _ in range(1000):
+        try:
+            sender.send()
+        except NotSent:
+            return True
+    return False
 
 
 def four_senders(port: int) -> list[Sender]:
@@ -203,9 +236,11 @@ def acknowledgements(senders: list[Sender]) -> int:
 
 
 @contextmanager
-def sending(senders: list[Sender], *, until_failure: bool) -> Iterator[threading.Event]:
-    """All of them send, each in a thread, until the context ends or its event is set; each until
-    its first failure, or through all failures."""
+def sending(
+    senders: list[Sender], *, until_failure: bool = False, reconnecting: bool = False
+) -> Iterator[None]:
+    """All of them send, each in a thread, until the context ends; with `until_failure` each until
+    its first one, with `reconnecting` each time over a new connection."""
     stop = threading.Event()
 
     def work(sender: Sender) -> None:
@@ -216,11 +251,13 @@ def sending(senders: list[Sender], *, until_failure: bool) -> Iterator[threading
                 if until_failure:
                     return
                 stop.wait(0.05)
+            if reconnecting:
+                sender.close()
 
     with ThreadPoolExecutor(len(senders)) as executor:
         running = [executor.submit(work, sender) for sender in senders]
         try:
-            yield stop
+            yield
         finally:
             stop.set()
     for one in running:

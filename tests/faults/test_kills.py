@@ -7,26 +7,26 @@ from pathlib import Path
 import pytest
 
 from tests.faults.aftermath import Watch
-from tests.faults.conftest import Place, Report, Watching
+from tests.faults.conftest import Report
 from tests.faults.lengths import tried
 from tests.faults.programs import PROGRAMS, Program
 from tests.faults.relay import relay_to
 from tests.faults.senders import acknowledgements, sending
 from tests.mariadb import MariaDB
-from tests.server.hostile_surroundings import until
 
 _LONGEST_SECONDS = 0.4
 
 
 @pytest.mark.parametrize("times", tried(name="server", short=3, long=200))
 def test_a_killed_server_has_lost_nothing_that_it_acknowledged(
-    place: Place, watching: Watching, report: Report, times: int
+    watch: Watch, report: Report, times: int
 ) -> None:
-    watch = watching(place)
-    losses, recovery = [], []
+    promised, aside = acknowledgements(watch.senders), watch.set_aside()
+    losses: list[str] = []
+    recovery: list[float] = []
     for _ in range(times):
         with sending(watch.senders, until_failure=True):
-            in_full_swing(watch)
+            watch.wait_for_more(_LONGEST_SECONDS)
             watch.server.kill()
             since = time.monotonic()
         watch.server.start()
@@ -34,28 +34,28 @@ def test_a_killed_server_has_lost_nothing_that_it_acknowledged(
         recovery.append(watch.serves_next(since))
         watch.remember()
     losses += watch.losses()
-    set_aside = len(list((place.data / "orphans").glob("*/*")))
-    promised = acknowledgements(watch.senders)
     report(
         "server killed while files are sent",
-        database=place.shown,
+        database=watch.database,
         times=times,
         losses=losses,
         recovery=recovery,
-        note=f"{promised:,} files acknowledged; {set_aside} unknown objects set aside",
+        note=f"{acknowledgements(watch.senders) - promised:,} files acknowledged;"
+        f" {watch.set_aside() - aside} unknown objects set aside",
     )
 
 
+@pytest.mark.parametrize("watch", ["mariadb"], indirect=True)
 @pytest.mark.parametrize("times", tried(name="database", short=1, long=200))
 def test_a_killed_database_server_has_lost_nothing_that_was_acknowledged(
-    mariadb: MariaDB, tmp_path: Path, watching: Watching, report: Report, times: int
+    watch: Watch, mariadb: MariaDB, report: Report, times: int
 ) -> None:
-    place = Place(tmp_path / "data", "mariadb", mariadb.url(mariadb.new_database()))
-    watch = watching(place)
-    losses, recovery = [], []
+    promised = acknowledgements(watch.senders)
+    losses: list[str] = []
+    recovery: list[float] = []
     for _ in range(times):
-        with sending(watch.senders, until_failure=False):
-            in_full_swing(watch)
+        with sending(watch.senders):
+            watch.wait_for_more(_LONGEST_SECONDS)
             mariadb.kill()
             since = time.monotonic()
             time.sleep(random.uniform(0, _LONGEST_SECONDS))
@@ -64,11 +64,11 @@ def test_a_killed_database_server_has_lost_nothing_that_was_acknowledged(
         losses += watch.losses()
     report(
         "database server killed while files are sent",
-        database=place.shown,
+        database=watch.database,
         times=times,
         losses=losses,
         recovery=recovery,
-        note=f"{acknowledgements(watch.senders):,} files acknowledged",
+        note=f"{acknowledgements(watch.senders) - promised:,} files acknowledged",
     )
 
 
@@ -80,15 +80,14 @@ def test_a_killed_database_server_has_lost_nothing_that_was_acknowledged(
     ],
 )
 def test_a_killed_client_has_lost_nothing_that_it_was_promised(
-    place: Place,
-    watching: Watching,
+    watch: Watch,
     report: Report,
     program: type[Program],
     times: int,
     tmp_path: Path,
 ) -> None:
-    watch = watching(place)
-    losses, recovery = [], []
+    losses: list[str] = []
+    recovery: list[float] = []
     with relay_to(watch.server.port) as relay:
         client = program(tmp_path / "client", relay.address, watch.server.fingerprint)
         client.register()
@@ -112,16 +111,9 @@ def test_a_killed_client_has_lost_nothing_that_it_was_promised(
     losses += watch.losses()
     report(
         "client killed, and its command given again",
-        database=place.shown,
+        database=watch.database,
         times=times,
         losses=losses,
         recovery=recovery,
         protocol=program.protocol,
     )
-
-
-def in_full_swing(watch: Watch) -> None:
-    """Waits until files are acknowledged, and a random while longer."""
-    before = acknowledgements(watch.senders)
-    until(lambda: acknowledgements(watch.senders) > before, "a file is acknowledged")
-    time.sleep(random.uniform(0, _LONGEST_SECONDS))
