@@ -58,8 +58,16 @@ def until(condition: Callable[[], bool], what: Callable[[], str]) -> None:
 class Watch:
     """A server process, seen from outside: how it was before a fault and is after it."""
 
-    def __init__(self, server: RestartableServer, senders: Sequence[Sender]) -> None:
+    def __init__(
+        self,
+        server: RestartableServer,
+        senders: Sequence[Sender],
+        *,
+        inspected_url: str | None = None,
+    ) -> None:
+        """`inspected_url` is where to look into the database, if not where the server does."""
         self.server = server
+        self._inspected_url = inspected_url or server.database_url
         self.senders = list(senders)
         self.before: Resources | None = None
         self.restarts = 0
@@ -129,7 +137,7 @@ class Watch:
                 lambda: self._now().is_like(before, connections),
                 lambda: f"resources are back, {before} {self._now()}\n{self.server.log[-2000:]}",
             )
-        with closing(open_repository(self.server.database_url)) as repository:
+        with closing(open_repository(self._inspected_url)) as repository:
             left = untidy(self.server.data, repository)
             self.stored = visible(self.server.data, repository)
         if left:
@@ -143,7 +151,7 @@ class Watch:
         self.restarts += 1
         self.server.stop()
         self.server.start()
-        with closing(open_repository(self.server.database_url)) as repository:
+        with closing(open_repository(self._inspected_url)) as repository:
             assert untidy(self.server.data, repository) == []
             assert visible(self.server.data, repository) == self.stored
         self.remember()

@@ -13,6 +13,7 @@ import socket
 import struct
 import termios
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -73,6 +74,14 @@ class Relay:
         self._listening = listening
         self._selector = selectors.DefaultSelector()
         self._trigger: tuple[int, Action] | None = None
+        self._at_request: tuple[int, Action] | None = None
+        self.requests = 0
+        """Pieces that came from clients since `restart`: where each waits for its answer before it
+        sends on, these are its requests."""
+        self.cuts = 0
+        """How often `cut_at_request` has cut."""
+        self.delay_seconds = 0.0
+        """How long everything waits whenever something came from a client."""
         self._stopping = False
         self._lock = threading.Lock()
 
@@ -92,7 +101,29 @@ class Relay:
             for link in self.links:
                 self.drop(link)
             self.links.clear()
+            self.requests = 0
+            self._at_request = None
             self._trigger = None if position is None else (position, action)
+
+    def cut_at_request(self, number: int, *, delivered: bool) -> None:
+        """Resets every connection at this request, counted from 1 from now on: before it has
+        reached the server, or before its answer has reached the client. 0 stands for none."""
+
+        def cut() -> None:
+            self.cuts += 1
+            self.reset_all()
+
+        with self._lock:
+            self.requests = 0
+            if not number:
+                self._at_request = None
+            elif delivered:
+                self._at_request = number, lambda: self._arm(cut)
+            else:
+                self._at_request = number, cut
+
+    def _arm(self, action: Action) -> None:
+        self._trigger = self.sent, action
 
     @property
     def triggered(self) -> bool:
@@ -195,6 +226,14 @@ class Relay:
             return
         if side is link.near:
             link.take(len(data))
+            time.sleep(self.delay_seconds)
+            self.requests += 1
+            if self._at_request is not None and self.requests >= self._at_request[0]:
+                _, action = self._at_request
+                self._at_request = None
+                action()
+                if not link.is_open:
+                    return
         link.pending[link.other(side)] = memoryview(data)
         self._hand_over(link, link.other(side))
 

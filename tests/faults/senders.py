@@ -40,6 +40,7 @@ class Sender(ABC):
         self.unanswered: dict[str, list[bytes]] = {}
         """Sent whole after the acknowledged one, not answered well: may be there all the same."""
         self.acknowledgements = 0
+        self.failures = 0
         self._chance = random.Random()
 
     @abstractmethod
@@ -60,6 +61,7 @@ class Sender(ABC):
             self._send()
         except _FAILURES as error:
             self.close()
+            self.failures += 1
             raise NotSent(f"{self.name}: {type(error).__name__}: {error}") from error
 
     def _sent(self, name: str, content: bytes) -> None:
@@ -197,17 +199,17 @@ class Sender4(Sender):
 
 
 class Hoarder3(Sender3):
-    """A client that never replaces a file."""
+    """A client that never replaces a file; its names are long."""
 
     def _name(self) -> str:
-        return f"file {self._chance.getrandbits(64)}"
+        return f"file {self._chance.getrandbits(256):0200}"
 
 
 class Hoarder4(Sender4):
-    """A client that never replaces a file."""
+    """A client that never replaces a file; its names are long."""
 
     def _name(self, kind: str) -> str:
-        return f"{kind} {self._chance.getrandbits(64)}"
+        return f"{kind} {self._chance.getrandbits(256):0200}"
 
 
 def until_refused(sender: Sender) -> bool:
@@ -228,6 +230,16 @@ def four_senders(port: int) -> list[Sender]:
         Sender4("four", port),
         Sender4("also four", port),
     ]
+
+
+def two_hoarders(port: int) -> list[Sender]:
+    """A client of each protocol, with files that are all new."""
+    return [Hoarder3("hoarder three", port), Hoarder4("hoarder four", port)]
+
+
+def failures(senders: list[Sender]) -> int:
+    """How often they failed to send."""
+    return sum(sender.failures for sender in senders)
 
 
 def acknowledgements(senders: list[Sender]) -> int:

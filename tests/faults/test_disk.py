@@ -22,7 +22,7 @@ from tests.faults.injection import (
 )
 from tests.faults.lengths import tried
 from tests.faults.ordeals import Fault, suffer
-from tests.faults.senders import Hoarder3, Hoarder4, Sender, Sender4, until_refused
+from tests.faults.senders import Sender4, two_hoarders, until_refused
 
 _SECONDS = 0.3
 _DISK = ("EIO", "ENOSPC")
@@ -102,9 +102,8 @@ def try_out(
         times=times,
         losses=outcome.losses,
         recovery=outcome.recovery,
-        note=f"struck {outcome.struck:,} times; {outcome.acknowledged_meanwhile:,} files"
-        f" acknowledged meanwhile; after {watch.restarts - restarts} something was left to the"
-        " next start",
+        note=f"struck {outcome.struck:,} times; {outcome.note}; after {watch.restarts - restarts}"
+        " something was left to the next start",
     )
 
 
@@ -126,7 +125,7 @@ def test_a_full_disk_loses_nothing_that_was_acknowledged(
             times=times,
             losses=outcome.losses,
             recovery=outcome.recovery,
-            note=f"{outcome.acknowledged_meanwhile:,} files acknowledged meanwhile",
+            note=outcome.note,
         )
 
 
@@ -134,10 +133,7 @@ def test_a_full_disk_loses_nothing_that_was_acknowledged(
 def test_a_quota_that_is_reached_loses_nothing_that_was_acknowledged(
     place: Place, watching: Watching, report: Report, times: int
 ) -> None:
-    def greedy(port: int) -> list[Sender]:
-        return [Hoarder3("hoarder three", port), Hoarder4("hoarder four", port)]
-
-    watch = watching(place, "--max-files-per-client", "40", senders=greedy)
+    watch = watching(place, "--max-files-per-client", "40", senders=two_hoarders)
     losses: list[str] = []
     recovery: list[float] = []
     for _ in range(times):
