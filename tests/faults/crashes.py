@@ -81,7 +81,8 @@ class Names:
 
 Change = Write | Names
 State = dict[str, bytearray | None]
-"""Everything below the directory by its relative path; None is a directory."""
+"""Everything below the directory by its relative path; None is a directory. Two paths of one file
+have the same object."""
 
 
 class Disk:
@@ -110,6 +111,7 @@ class Disk:
     def _state(self, fates: dict[int, Fate]) -> State:
         kept = [change for change in self.pending if fates[id(change)] is not Fate.LOST]
         state: State = {}
+        contents: dict[int, bytearray] = {}
 
         def visit(directory: Directory, path: str) -> None:
             names = dict(directory.durable)
@@ -121,11 +123,12 @@ class Disk:
                     state[path + name] = None
                     visit(node, f"{path}{name}/")
                 else:
-                    content = bytearray(node.durable)
-                    for change in kept:
-                        if isinstance(change, Write) and change.file is node:
-                            change.apply(content, fates[id(change)])
-                    state[path + name] = content
+                    if id(node) not in contents:
+                        contents[id(node)] = bytearray(node.durable)
+                        for change in kept:
+                            if isinstance(change, Write) and change.file is node:
+                                change.apply(contents[id(node)], fates[id(change)])
+                    state[path + name] = contents[id(node)]
 
         visit(self.top, "")
         return state

@@ -108,6 +108,8 @@ def test_an_upload_goes_on_after_a_power_cut_and_what_becomes_visible_is_right(
                 begun_anew += not _upload(peer, name, content)
             is_there = server.stored() == {name: content}
             assert is_there
+        # A name in staging that the cut had left beside the object's is removed by the next start.
+        with serving(memory / "data") as server:
             assert server.is_tidy()
     report(
         "power cut, and the upload that it interrupted is resumed",
@@ -197,10 +199,14 @@ def put_down(state: State, data: Path) -> None:
     """Makes the directory that a state is, in place of what was there."""
     shutil.rmtree(data, ignore_errors=True)
     data.mkdir(mode=0o700)
+    first: dict[int, Path] = {}
     for path, content in state.items():
         if content is None:
             (data / path).mkdir(mode=0o700)
+        elif id(content) in first:
+            os.link(first[id(content)], data / path)
         else:
+            first[id(content)] = data / path
             descriptor = os.open(data / path, os.O_WRONLY | os.O_CREAT, 0o600)
             with os.fdopen(descriptor, "wb") as file:
                 file.write(content)
