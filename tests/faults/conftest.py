@@ -33,7 +33,7 @@ class Place:
 @pytest.fixture(params=list(DATABASES))
 def place(request: pytest.FixtureRequest, tmp_path: Path) -> Place:
     """An empty data directory and an empty database, once for each kind."""
-    return _place(request, tmp_path / "data")
+    return make_place(request, tmp_path / "data")
 
 
 Watching = Callable[..., Watch]
@@ -66,14 +66,15 @@ def watch(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Watch]:
     """One server for all faults of a module that it is to outlive, once for each database."""
-    place = _place(request, tmp_path_factory.mktemp("data") / "data")
+    place = make_place(request, tmp_path_factory.mktemp("data") / "data")
     with restartable(place.data, database_url=place.database_url) as server:
         watch = Watch(server, four_senders(server.port))
         watch.warm_up()
         yield watch
 
 
-def _place(request: pytest.FixtureRequest, data: Path) -> Place:
+def make_place(request: pytest.FixtureRequest, data: Path) -> Place:
+    """The place for a fixture whose parameter is a kind of database."""
     url = None
     if request.param == "mariadb":
         server: MariaDB = request.getfixturevalue("mariadb")

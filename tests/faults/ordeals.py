@@ -32,13 +32,19 @@ class Outcome:
 
 
 def suffer(
-    watch: Watch, fault: Fault, *, times: int, seconds: float, reconnecting: bool = False
+    watch: Watch,
+    fault: Fault,
+    *,
+    times: int,
+    seconds: float,
+    reconnecting: bool = False,
+    enter: Callable[[], None] = lambda: None,
 ) -> Outcome:
     """Lets everybody send while the fault lasts, so many seconds, and checks what follows."""
     outcome = Outcome()
     failed = failures(watch.senders)
     for _ in range(times):
-        with sending(watch.senders, reconnecting=reconnecting):
+        with sending(watch.senders, reconnecting=reconnecting, enter=enter):
             watch.wait_for_more(0)
             before = acknowledgements(watch.senders)
             with fault(watch) as injected:

@@ -6,7 +6,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,8 +29,16 @@ def free_port() -> int:
 class RestartableServer:
     """A server process at which anybody may register, always on one port and data directory."""
 
-    def __init__(self, data: Path, *arguments: str, database_url: str | None = None) -> None:
-        """Without a URL the database is SQLite's, in the data directory."""
+    def __init__(
+        self,
+        data: Path,
+        *arguments: str,
+        database_url: str | None = None,
+        through: Sequence[str] = (),
+    ) -> None:
+        """Without a URL the database is SQLite's, in the data directory; `through` is a command
+        that runs the command that follows it, in its own place."""
+        self._through = through
         self.data = data
         self.port = free_port()
         self.database_url = database_url or f"sqlite:///{data / 'database'}"
@@ -39,7 +47,7 @@ class RestartableServer:
 
     def start(self) -> None:
         """Starts the server, and returns when it listens."""
-        self.process = ServerProcess4(self.data, *self._arguments)
+        self.process = ServerProcess4(self.data, *self._arguments, through=self._through)
 
     def kill(self) -> None:
         """Ends it with SIGKILL; nothing if it has ended."""
@@ -67,10 +75,13 @@ class RestartableServer:
 
 @contextmanager
 def restartable(
-    data: Path, *arguments: str, database_url: str | None = None
+    data: Path,
+    *arguments: str,
+    database_url: str | None = None,
+    through: Sequence[str] = (),
 ) -> Iterator[RestartableServer]:
     """A running server, which is killed at the end."""
-    server = RestartableServer(data, *arguments, database_url=database_url)
+    server = RestartableServer(data, *arguments, database_url=database_url, through=through)
     try:
         yield server
     finally:
@@ -79,22 +90,30 @@ def restartable(
 
 @dataclass(frozen=True)
 class ClientProgram:
-    """`python -m client` with its state in `directory`."""
+    """`python -m client` with its state in `directory`; `options` go before every command, and
+    `through` is a command that runs the command that follows it."""
 
     address: str
     directory: Path
-    fingerprint: str
     options: tuple[str, ...] = ()
+    through: tuple[str, ...] = ()
 
     def start(self, *arguments: str) -> "subprocess.Popen[str]":
         """Starts one command."""
         return subprocess.Popen(
-            [sys.executable, "-m", "client", "--server", self.address, "--directory",
-             str(self.directory), "--fingerprint", self.fingerprint, "--quiet", *self.options,
-             *arguments],
+            [*self.through, sys.executable, "-m", "client", "--server", self.address,
+             "--directory", str(self.directory), "--quiet", *self.options, *arguments],
             cwd=ROOT, env=os.environ | {"PYTHONWARNINGS": "error"}, stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
         )  # fmt: skip
+
+    def fail(self, *arguments: str) -> str:
+        """Runs one command, which must fail, with one clear line; what it wrote."""
+        process = self.start(*arguments)
+        output, _ = process.communicate(timeout=CLIENT_SECONDS)
+        assert process.returncode not in (0, None)
+        assert "Traceback" not in output
+        return output
 
     def run(self, *arguments: str) -> None:
         """Runs one command, which must succeed."""

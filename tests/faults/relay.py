@@ -80,6 +80,8 @@ class Relay:
         sends on, these are its requests."""
         self.cuts = 0
         """How often `cut_at_request` has cut."""
+        self.piece_bytes = _PIECE_BYTES
+        """The most that is passed on at once, in either direction."""
         self.delay_seconds = 0.0
         """How long everything waits whenever something came from a client."""
         self._stopping = False
@@ -124,6 +126,11 @@ class Relay:
 
     def _arm(self, action: Action) -> None:
         self._trigger = self.sent, action
+
+    def interrupt(self, action: Action) -> None:
+        """Does something now, while nothing moves."""
+        with self._lock:
+            action()
 
     @property
     def triggered(self) -> bool:
@@ -211,7 +218,7 @@ class Relay:
                 self._watch(one)
 
     def _take(self, link: Link, side: socket.socket) -> None:
-        most = _PIECE_BYTES
+        most = self.piece_bytes
         if side is link.near and self._trigger is not None:
             most = min(most, self._trigger[0] - self.sent)
             if not most:

@@ -116,8 +116,8 @@ def uploading(directory: Path, size: int) -> Iterator[Bench]:
     source.write_bytes(os.urandom(size))
     with restartable(directory / "data") as server, relay_to(server.port) as relay:
         # A network that is silent is noticed soon.
-        options = ("--timeout", "4")
-        client = ClientProgram(relay.address, directory / "state", server.fingerprint, options)
+        options = ("--timeout", "4", "--fingerprint", server.fingerprint)
+        client = ClientProgram(relay.address, directory / "state", options)
         client.run("register", "alice")
         bench = Bench(server, relay, client, source)
         bench.measure()

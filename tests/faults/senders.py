@@ -4,7 +4,7 @@ import hashlib
 import random
 import threading
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 
@@ -14,13 +14,13 @@ from tests.peer4 import wire
 from tests.peer4.client import Peer4, StreamCut
 from tests.peer4.wire import Receipt, RefusedError
 from tests.server.hostile_sessions import private_key
+from tests.server.hostile_surroundings import PeerFrom
 
 Stored = Mapping[tuple[str, str], bytes]
 """The bytes of every visible file by client name and file name."""
 
 _SIZES = (0, 100, 5_000, 60_000, 300_000)
 _NAMES = ("a", "b", "c")
-_PATIENCE_SECONDS = 60.0
 _FAILURES = (OSError, EOFError, StreamCut, RefusedError, UnexpectedResponse)
 
 
@@ -41,6 +41,10 @@ class Sender(ABC):
         """Sent whole after the acknowledged one, not answered well: may be there all the same."""
         self.acknowledgements = 0
         self.failures = 0
+        self.patience_seconds = 60.0
+        """How long it waits for an answer, over connections that it makes from now on."""
+        self.sources: Sequence[str] = ("127.0.0.1",)
+        """Addresses that its connections come from, in turn at random."""
         self._chance = random.Random()
 
     @abstractmethod
@@ -112,10 +116,12 @@ class Sender3(Sender):
             peer.close()
 
     def _new(self) -> PeerClient:
-        return PeerClient(
+        peer = PeerFrom(
             self.port, self._generation, name=self.name, client_id=self._client_id,
-            private_key=private_key(), timeout=_PATIENCE_SECONDS,
+            private_key=private_key(), timeout=self.patience_seconds,
         )  # fmt: skip
+        peer.source = self._chance.choice(self.sources)
+        return peer
 
     def _name(self) -> str:
         return self._chance.choice(_NAMES)
@@ -137,9 +143,9 @@ class Sender4(Sender):
 
     protocol = "4"
 
-    def __init__(self, name: str, port: int, *, source: str = "127.0.0.1") -> None:
+    def __init__(self, name: str, port: int) -> None:
         super().__init__(name, port)
-        self._peer = Peer4(port, name, source=source, timeout=_PATIENCE_SECONDS)
+        self._peer = Peer4(port, name)
         self._is_open = False
         self._large: tuple[bytes, str, bytes] | None = None
 
@@ -153,6 +159,8 @@ class Sender4(Sender):
 
     def _send(self) -> None:
         if not self._is_open:
+            self._peer.timeout = self.patience_seconds
+            self._peer.source = self._chance.choice(self.sources)
             self._peer.open()
             self._is_open = True
             self._peer.connect()
@@ -249,10 +257,15 @@ def acknowledgements(senders: list[Sender]) -> int:
 
 @contextmanager
 def sending(
-    senders: list[Sender], *, until_failure: bool = False, reconnecting: bool = False
+    senders: list[Sender],
+    *,
+    until_failure: bool = False,
+    reconnecting: bool = False,
+    enter: Callable[[], None] = lambda: None,
 ) -> Iterator[None]:
     """All of them send, each in a thread, until the context ends; with `until_failure` each until
-    its first one, with `reconnecting` each time over a new connection."""
+    its first one, with `reconnecting` each time over a new connection. Each thread begins with
+    `enter`."""
     stop = threading.Event()
 
     def work(sender: Sender) -> None:
@@ -266,7 +279,7 @@ def sending(
             if reconnecting:
                 sender.close()
 
-    with ThreadPoolExecutor(len(senders)) as executor:
+    with ThreadPoolExecutor(len(senders), initializer=enter) as executor:
         running = [executor.submit(work, sender) for sender in senders]
         try:
             yield
