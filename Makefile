@@ -8,7 +8,7 @@ BIN = $(VENV)/bin
 demo: $(VENV)/installed
 	BIN=$(BIN) bash docs/demo.sh
 
-test: $(VENV)/installed-for-tests mariadb
+test: $(VENV)/installed-for-tests test-programs
 	$(BIN)/python -m pytest --cov --cov-report=term $(PYTEST_FLAGS)
 
 lint: $(VENV)/installed-for-tests
@@ -25,7 +25,7 @@ bench: $(VENV)/installed-for-tests
 # Every fault of docs/reliability.md, many times over: takes hours. ONLY chooses, as pytest's -k does.
 # The figures that it measures replace those in the document.
 ONLY ?= long
-faults: $(VENV)/installed-for-tests mariadb
+faults: $(VENV)/installed-for-tests test-programs
 	EFT_FAULT_RECORDS=docs/reliability.json \
 	  $(BIN)/python -m pytest -m soak tests/faults -k "$(ONLY)" $(PYTEST_FLAGS)
 	$(BIN)/python -m tests.faults.records
@@ -40,14 +40,19 @@ $(VENV)/installed-for-tests: $(VENV)/installed
 	PYTHONWARNINGS=ignore $(BIN)/python -m pip install --quiet --editable '.[test,lint]'
 	touch $@
 
-# The tests start a MariaDB server of their own; this makes sure that there is a program to start.
-.PHONY: mariadb
-mariadb:
-	@command -v mariadbd >/dev/null || test -x /usr/sbin/mariadbd || { \
+# The tests start a MariaDB server of their own, and break things with strace, libfaketime and
+# nftables; this makes sure that all of them are there.
+.PHONY: test-programs
+test-programs:
+	@for program in mariadbd strace faketime nft ip; do \
+	  PATH="$$PATH:/usr/sbin:/sbin" command -v $$program >/dev/null || missing=1; done; \
+	test -z "$$missing" || { \
 	  if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
-	    apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq mariadb-server; \
+	    apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq \
+	      mariadb-server strace faketime nftables iproute2; \
 	  else \
-	    echo "the tests need MariaDB: install it first, on Debian: apt-get install mariadb-server" >&2; \
+	    echo "the tests need some programs: install them first, on Debian:" \
+	      "apt-get install mariadb-server strace faketime nftables iproute2" >&2; \
 	    exit 1; \
 	  fi; }
 

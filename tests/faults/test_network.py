@@ -86,8 +86,8 @@ def delay(relay: Relay) -> Iterator[Injected]:
 @pytest.mark.parametrize(
     ("fault", "cause", "times"),
     [
-        *tried("reset", resets, name="reset", short=1, long=100),
-        *tried("silent (half-open)", silence, name="silent", short=1, long=40),
+        *tried("reset", resets, name="reset", short=1, long=60),
+        *tried("silent (half-open)", silence, name="silent", short=1, long=20),
         *tried("stalled for a second", stall, name="stalled", short=1, long=40),
         *tried("one byte at a time", dribble, name="dribble", short=1, long=40),
         *tried("delayed by 20 ms", delay, name="delayed", short=1, long=40),
@@ -143,7 +143,7 @@ def _set_sources(senders: list[Sender], sources: tuple[str, ...]) -> None:
         sender.sources = sources
 
 
-@pytest.mark.parametrize("times", tried(name="loss", short=1, long=40))
+@pytest.mark.parametrize("times", tried(name="loss", short=1, long=20))
 def test_a_network_that_loses_packets_loses_no_file(
     place: Place, report: Report, times: int
 ) -> None:
