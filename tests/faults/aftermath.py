@@ -70,6 +70,8 @@ class Watch:
         self._inspected_url = inspected_url or server.database_url
         self.senders = list(senders)
         self.before: Resources | None = None
+        self.is_sound = True
+        """Whether the last look at it, by `losses`, found nothing wrong."""
         self.restarts = 0
         """How often it took a restart to make disk and database agree to the last object."""
         self.stored: Stored = {}
@@ -129,6 +131,7 @@ class Watch:
 
     def losses(self) -> list[str]:
         """After the senders have ended: what was lost. Checks everything else that must hold."""
+        self.is_sound = False
         self._hang_up()
         before = self.before
         connections = 0 if self.server.database_url.startswith("sqlite") else 32
@@ -142,7 +145,9 @@ class Watch:
             self.stored = visible(self.server.data, repository)
         if left:
             self._tidied_by_a_restart(left)
-        return [name for sender in self.senders for name in sender.losses(self.stored)]
+        lost = [name for sender in self.senders for name in sender.losses(self.stored)]
+        self.is_sound = not lost
+        return lost
 
     def _tidied_by_a_restart(self, left: list[str]) -> None:
         """What could not be removed, and objects whose commit failed, are left to the next sweep

@@ -61,16 +61,52 @@ def watching() -> Iterator[Watching]:
         yield start
 
 
-@pytest.fixture(scope="module", params=list(DATABASES))
+class Watches:
+    """One watched server for each database, for all faults that it is to outlive."""
+
+    def __init__(self) -> None:
+        self._kept: dict[str, tuple[Watch, ExitStack]] = {}
+
+    def of(self, database: str, new: Callable[[], Place]) -> Watch:
+        """The one that there is, or a new one in a new place."""
+        if database not in self._kept:
+            place = new()
+            with ExitStack() as stack:
+                server = stack.enter_context(
+                    restartable(place.data, database_url=place.database_url)
+                )
+                watch = Watch(server, four_senders(server.port))
+                watch.warm_up()
+                self._kept[database] = watch, stack.pop_all()
+        return self._kept[database][0]
+
+    def end(self, database: str) -> None:
+        """Ends the server of this database, if there is one."""
+        if database in self._kept:
+            self._kept.pop(database)[1].close()
+
+
+@pytest.fixture(scope="session")
+def watches() -> Iterator[Watches]:
+    """None at first."""
+    watches = Watches()
+    yield watches
+    for database in DATABASES:
+        watches.end(database)
+
+
+@pytest.fixture(params=list(DATABASES))
 def watch(
-    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+    request: pytest.FixtureRequest, watches: Watches, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Watch]:
-    """One server for all faults of a module that it is to outlive, once for each database."""
-    place = make_place(request, tmp_path_factory.mktemp("data") / "data")
-    with restartable(place.data, database_url=place.database_url) as server:
-        watch = Watch(server, four_senders(server.port))
-        watch.warm_up()
-        yield watch
+    """A server that is watched, for each database; a test that fails takes it with it."""
+    watch = watches.of(
+        request.param, lambda: make_place(request, tmp_path_factory.mktemp("watched") / "data")
+    )
+    watch.is_sound = False
+    yield watch
+    if not watch.is_sound:
+        watches.end(request.param)
 
 
 def make_place(request: pytest.FixtureRequest, data: Path) -> Place:

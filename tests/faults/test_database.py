@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from tests.faults.aftermath import Watch
-from tests.faults.conftest import Place, Report, Watching
+from tests.faults.conftest import Report
 from tests.faults.databases import Tenant
 from tests.faults.injection import Injected, filled, mounted
 from tests.faults.lengths import tried
@@ -80,7 +80,7 @@ def test_a_database_in_trouble_loses_nothing_that_was_acknowledged(
     )
 
 
-@pytest.mark.parametrize("times", tried(name="cuts", short=6, long=600))
+@pytest.mark.parametrize("times", tried(name="cuts", short=4, long=600))
 def test_a_connection_to_the_database_lost_at_any_statement_loses_nothing(
     tenants_watch: Watch, tenant: Tenant, report: Report, times: int
 ) -> None:
@@ -137,7 +137,7 @@ def test_a_database_whose_disk_is_full_loses_nothing_that_was_acknowledged(
                 watch = Watch(process, two_hoarders(process.port))
                 watch.warm_up()
                 outcome = suffer(
-                    watch, lambda _watch: filled(tmp_path / "disk"), times=times, seconds=2.0
+                    watch, lambda _watch: filled(tmp_path / "disk"), times=times, seconds=1.0
                 )
         finally:
             server.remove()
@@ -151,12 +151,11 @@ def test_a_database_whose_disk_is_full_loses_nothing_that_was_acknowledged(
     )
 
 
-@pytest.mark.parametrize("times", tried(name="sqlite-locked", short=1, long=20))
+@pytest.mark.parametrize("watch", ["sqlite"], indirect=True)
+@pytest.mark.parametrize("times", tried(name="locked-file", short=1, long=20))
 def test_a_database_file_that_another_process_locks_loses_nothing(
-    tmp_path: Path, watching: Watching, report: Report, times: int
+    watch: Watch, report: Report, times: int
 ) -> None:
-    watch = watching(Place(tmp_path / "data", "sqlite", None))
-
     @contextmanager
     def locked(watch: Watch) -> Iterator[Injected]:
         with closing(sqlite3.connect(watch.server.data / "database", timeout=30)) as connection:
@@ -178,9 +177,8 @@ def test_a_database_file_that_another_process_locks_loses_nothing(
 
 @pytest.mark.parametrize("times", tried(name="schema", short=1, long=20))
 def test_a_database_of_a_newer_server_is_refused_and_left_as_it_is(
-    place: Place, watching: Watching, report: Report, times: int, mariadb: MariaDB
+    watch: Watch, report: Report, times: int, mariadb: MariaDB
 ) -> None:
-    watch = watching(place)
     recovery: list[float] = []
     losses: list[str] = []
     for _ in range(times):
@@ -197,7 +195,7 @@ def test_a_database_of_a_newer_server_is_refused_and_left_as_it_is(
         losses += watch.losses()
     report(
         "database's schema of a newer version",
-        database=place.shown,
+        database=watch.database,
         times=times,
         losses=losses,
         recovery=recovery,

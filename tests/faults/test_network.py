@@ -17,9 +17,9 @@ from tests.faults.processes import restartable
 from tests.faults.relay import Relay, relay_to
 from tests.faults.senders import Sender, four_senders
 
-_IMPATIENT = ("--idle-seconds", "2", "--read-seconds", "2")
+_IMPATIENT = ("--idle-seconds", "1.5", "--read-seconds", "1.5")
 """A server that is not told of the end of a connection finds out after a while."""
-_PATIENCE_SECONDS = 3.0
+_PATIENCE_SECONDS = 2.0
 _ADDRESSES = ("127.0.0.1", "127.0.0.2", "127.0.0.3")
 
 
@@ -157,7 +157,7 @@ def test_a_network_that_loses_packets_loses_no_file(
             watch,
             lambda watch: losing_packets(watch.server.pid, watch.server.port, 5),
             times=times,
-            seconds=1.0,
+            seconds=0.5,
             enter=partial(enter, server.pid),
         )
     assert outcome.struck > 0
