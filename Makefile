@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN = $(VENV)/bin
 
-.PHONY: demo readme test lint bench kills fuzz flood connections soak clean
+.PHONY: demo readme test lint bench faults fuzz flood connections soak clean
 
 demo: $(VENV)/installed
 	BIN=$(BIN) bash docs/demo.sh
@@ -12,7 +12,7 @@ demo: $(VENV)/installed
 readme: $(VENV)/installed-for-tests
 	$(BIN)/python -m tests.documents
 
-test: $(VENV)/installed-for-tests mariadb
+test: $(VENV)/installed-for-tests test-programs
 	$(BIN)/python -m pytest --cov --cov-report=term $(PYTEST_FLAGS)
 
 lint: $(VENV)/installed-for-tests
@@ -29,9 +29,13 @@ bench: $(VENV)/installed-for-bench
 	$(BIN)/python -m benchmarks $(CASES) $(if $(REPEAT),--repeat $(REPEAT)) \
 	  $(if $(filter-out 0,$(QUICK)),--quick) $(BENCH_FLAGS)
 
-# Kills the server at 100 random moments and checks what it had acknowledged, on both databases.
-kills: $(VENV)/installed-for-tests mariadb
-	$(BIN)/python -m pytest -m soak tests/server/test_kills.py $(PYTEST_FLAGS)
+# Every fault of docs/reliability.md, many times over: takes hours. ONLY chooses, as pytest's -k does.
+# The figures that it measures replace those in the document.
+ONLY ?= long
+faults: $(VENV)/installed-for-tests test-programs
+	EFT_FAULT_RECORDS=docs/reliability.json \
+	  $(BIN)/python -m pytest -m soak tests/faults -k "$(ONLY)" $(PYTEST_FLAGS)
+	$(BIN)/python -m tests.faults.records
 
 # Fuzzes each target for SECONDS, two at a time, and adds to the counts in docs/reliability/.
 fuzz: $(VENV)/installed-for-fuzzing
@@ -65,14 +69,19 @@ $(VENV)/installed-for-fuzzing: $(VENV)/installed-for-tests
 	PYTHONWARNINGS=ignore $(BIN)/python -m pip install --quiet --editable '.[fuzz]'
 	touch $@
 
-# The tests start a MariaDB server of their own; this makes sure that there is a program to start.
-.PHONY: mariadb
-mariadb:
-	@command -v mariadbd >/dev/null || test -x /usr/sbin/mariadbd || { \
+# The tests start a MariaDB server of their own, and break things with strace, libfaketime and
+# nftables; this makes sure that all of them are there.
+.PHONY: test-programs
+test-programs:
+	@for program in mariadbd strace faketime nft ip; do \
+	  PATH="$$PATH:/usr/sbin:/sbin" command -v $$program >/dev/null || missing=1; done; \
+	test -z "$$missing" || { \
 	  if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
-	    apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq mariadb-server; \
+	    apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq \
+	      mariadb-server strace faketime nftables iproute2; \
 	  else \
-	    echo "the tests need MariaDB: install it first, on Debian: apt-get install mariadb-server" >&2; \
+	    echo "the tests need some programs: install them first, on Debian:" \
+	      "apt-get install mariadb-server strace faketime nftables iproute2" >&2; \
 	    exit 1; \
 	  fi; }
 

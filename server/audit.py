@@ -9,7 +9,6 @@ last second, never an upload.
 import logging
 import threading
 from collections import deque
-from dataclasses import replace
 
 from server.errors import ServerError
 from server.repository import DONE, Event, Repository
@@ -98,8 +97,3 @@ def log(event: Event) -> None:
     extra = {name: value for name, value in fields.items() if value not in (None, "")}
     level = logging.INFO if event.outcome == DONE else logging.WARNING
     _log.log(level, "audit", extra=extra)
-
-
-def failed(event: Event, error: Exception) -> Event:
-    """The event when what was tried has failed with this error."""
-    return replace(event, outcome=type(error).__name__)

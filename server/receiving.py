@@ -187,7 +187,8 @@ class Receiver:
 
     def sweep(self, stop: Callable[[], bool] = lambda: False) -> int:
         """Removes what no name leads to any more, such as the files of a client that the operator
-        removed while the server runs; how many objects. Ends early once `stop` says so.
+        removed while the server runs, and what the disk kept when it was discarded; how many files.
+        Ends early once `stop` says so.
 
         Raises `StorageError` and `RepositoryError`.
         """
@@ -197,7 +198,7 @@ class Receiver:
                 break
             self.storage.discard(object_id)  # of a removed client an upload may be unfinished
             removed += self.remove_superseded(client_id, object_id)
-        return removed
+        return removed + self.storage.sweep_left_behind()
 
     def remove_superseded(self, client_id: bytes, object_id: bytes) -> bool:
         """Removes an object that no name leads to any more; False when it stays for now."""

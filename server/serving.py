@@ -10,6 +10,7 @@ from contextlib import ExitStack, contextmanager
 
 from protocol.generations import GENERATIONS, generations_by_code
 from server.access import Access, Bans
+from server.audit import Audit
 from server.certificate import Certificate
 from server.config import Config
 from server.connection import Doors
@@ -55,8 +56,10 @@ def listening(config: Config) -> Iterator[Listener]:
         key_table = KeyTable(config.reuse_keys_seconds, config.max_connections)
         stack.callback(key_table.clear)
         generations = generations_by_code(GENERATIONS[config.generation_1025])
-        services3 = Services(config, repository, receiver, key_file, key_table, generations)
-        services4 = _services4(config, repository, receiver)
+        audit = Audit(repository)
+        stack.callback(audit.close)
+        services3 = Services(config, repository, receiver, key_file, key_table, generations, audit)
+        services4 = _services4(config, repository, receiver, audit)
         stack.callback(services4.memory.close)
         doors = Doors(services3, services4, open_certificate(config))
         listener = Listener(config, doors)
@@ -73,7 +76,9 @@ def open_certificate(config: Config) -> Certificate:
     return Certificate.own(config.data)
 
 
-def _services4(config: Config, repository: Repository, receiver: Receiver) -> Services4:
+def _services4(
+    config: Config, repository: Repository, receiver: Receiver, audit: Audit
+) -> Services4:
     receipt_key = ReceiptKey(config.data / "receipt.key")
     memory = SegmentMemory()
     uploads = Uploads(receiver, repository, receipt_key, memory)
@@ -89,6 +94,7 @@ def _services4(config: Config, repository: Repository, receiver: Receiver) -> Se
         receipt_key=receipt_key,
         memory=memory,
         tickets=Tickets(),
+        audit=audit,
     )
 
 

@@ -41,6 +41,7 @@ from protocol.messages3 import (
     SendPublicKey,
 )
 from protocol.names import check_client_name, check_file_name
+from server.audit import Audit
 from server.config import Config
 from server.content3 import RECEIVE_BYTES, IncomingContent
 from server.errors import Refused, ServerError, UndecipherableContent
@@ -68,6 +69,7 @@ class Services:
     key_table: KeyTable
     generations: Mapping[int, Generation]
     """Which generation each request code means."""
+    audit: Audit
 
 
 class UnknownIdentity(Refused):
@@ -88,7 +90,7 @@ class Session3:
         self._awaiting: Upload | None = None
         self._undecipherable = 0
         self._head: RequestHead | None = None
-        self._trail = Trail(services.repository, address)
+        self._trail = Trail(services.audit, address)
         self._subject: Client | None = None
         self._failure: ServerError | ProtocolError | None = None
         self._began = 0.0

@@ -49,6 +49,7 @@ from protocol.names import check_client_name, check_path
 from server.access import Access, Bans
 from server.access import Challenge as SentChallenge
 from server.attempts import Incoming
+from server.audit import Audit
 from server.batching import SmallFiles
 from server.config import Config
 from server.errors import AccessDenied, FileExists, ServerError, ShuttingDown
@@ -83,6 +84,7 @@ class Services4:
     receipt_key: ReceiptKey
     memory: SegmentMemory
     tickets: Tickets
+    audit: Audit
 
 
 class Session4:
@@ -100,7 +102,7 @@ class Session4:
         self._secret = b""
         self._open_uploads: OpenUploads | None = None
         self._small = SmallFiles(services.uploads)
-        self._trail = Trail(services.repository, address)
+        self._trail = Trail(services.audit, address)
         self._began = 0.0
         self.ended = False
         """Whether the connection must be closed once everything yielded has been sent."""
@@ -173,7 +175,6 @@ class Session4:
             for _ in self.deferred():
                 pass  # what was received whole is kept even when its answer reaches nobody
         finally:
-            self._trail.flush()
             if self._open_uploads is not None:
                 self._services.tickets.revoke(self._open_uploads)
                 self._open_uploads.close()
@@ -229,11 +230,11 @@ class Session4:
                 subjects, target = ((name,), new) if named else ((), None)
                 self._trail.tell(event(Action.RENAME, subjects=subjects, target=target))
             case Get(name=name):
-                self._trail.tell(event(Action.DOWNLOAD, subjects=(name,) * named), at_once=False)
+                self._trail.tell(event(Action.DOWNLOAD, subjects=(name,) * named))
             case Begin(name=name) | Put(name=name) if failure is not None:
-                self._trail.tell(event(Action.UPLOAD, subjects=(name,) * named), at_once=False)
+                self._trail.tell(event(Action.UPLOAD, subjects=(name,) * named))
             case End() if failure is not None and not isinstance(failure, FileExists):
-                self._trail.tell(event(Action.UPLOAD), at_once=False)
+                self._trail.tell(event(Action.UPLOAD))
 
     def _upload_event(self) -> Event:
         return self._trail.event(Action.UPLOAD, self._client)

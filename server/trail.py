@@ -1,26 +1,15 @@
-"""The audit trail as a connection writes it: who did what, from where, and what came of it.
+"""What one connection tells the audit trail: who did what, from where, and what came of it."""
 
-What is published is told by the transaction that publishes it (`server.repository`); all the rest
-is told here.
-"""
-
-import logging
-
-from server.repository import DONE, Action, Client, Event, Repository, RepositoryError
-
-_log = logging.getLogger(__name__)
-
-# A download changes nothing, and a sync for each would cost more than a small one itself.
-_MOST_WAITING = 64
+from server.audit import Audit
+from server.repository import DONE, Action, Client, Event
 
 
 class Trail:
-    """Tells of one connection; what it has told is durable after `flush`."""
+    """Makes and records the events of one connection."""
 
-    def __init__(self, repository: Repository, address: str) -> None:
-        self._repository = repository
+    def __init__(self, audit: Audit, address: str) -> None:
+        self._audit = audit
         self._address = address
-        self._waiting: list[Event] = []
 
     def event(
         self,
@@ -45,18 +34,6 @@ class Trail:
             size=size,
         )
 
-    def tell(self, event: Event, *, at_once: bool = True) -> None:
-        """Keeps an event, or lets it wait for others or for the end of the connection."""
-        self._waiting.append(event)
-        if at_once or len(self._waiting) >= _MOST_WAITING:
-            self.flush()
-
-    def flush(self) -> None:
-        """Keeps what waits. What the database refuses is only in the log."""
-        if not self._waiting:
-            return
-        waiting, self._waiting = self._waiting, []
-        try:
-            self._repository.record(waiting)
-        except RepositoryError as error:
-            _log.error("%d entries are missing in the audit trail: %s", len(waiting), error)
+    def tell(self, event: Event) -> None:
+        """Records it; neither waits nor fails."""
+        self._audit.record(event)

@@ -23,7 +23,8 @@ class MariaDB:
     `PASSWORD`; both may do everything. It offers TLS on its port, with a certificate for localhost
     and 127.0.0.1 that `ca` verifies, unless started with `--skip-ssl`."""
 
-    def __init__(self) -> None:
+    def __init__(self, parent: Path | None = None) -> None:
+        """Its files are in a directory of their own in `parent`, or where temporary files are."""
         for program in ("mariadbd", "mariadb-install-db", "openssl"):
             if _find(program) is None:
                 raise RuntimeError(
@@ -31,7 +32,7 @@ class MariaDB:
                     "install it with: apt-get install mariadb-server openssl"
                 )
         # Not pytest's own: its paths are longer than the 107 bytes of a socket's.
-        self.directory = Path(tempfile.mkdtemp(prefix="eft-mariadb-"))
+        self.directory = Path(tempfile.mkdtemp(prefix="eft-mariadb-", dir=parent))
         self.unix_socket = self.directory / "socket"
         self.ca = self.directory / "certificate.pem"
         self.port = _free_port()

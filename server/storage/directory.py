@@ -11,145 +11,28 @@ publication is one rename.
 """
 
 import contextlib
-import ctypes
-import errno
 import fcntl
 import os
 import re
 import threading
 from collections.abc import Container, Iterator, Sequence
-from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO, Self
 
-from server.durability import make_directory, sync_directory, sync_file, sync_file_system
+from server.durability import make_directory, sync_directory, sync_file_system
 from server.errors import ConfigurationError, StorageError
+from server.storage.staged import StagedFile, storage_errors
 
 _ID = re.compile(r"[0-9a-f]{32}")
-# Starting the write-out early keeps the final sync short; waiting for it now and then keeps it so
-# on a disk that is slower than the network.
-_WRITE_OUT_BYTES = 8 * 2**20
-_WAIT_BYTES = 128 * 2**20
-# No file system asks for larger blocks than pages; small pieces are quicker in memory.
-_BLOCK_BYTES = 4096
-_DIRECT_BYTES = 256 * 2**10
 # From here on one sync of the whole file system is quicker than one of each file.
 _FILES_FOR_SYNCFS = 8
-
-
-class StagedFile:
-    """A file that is being received: visible to nobody, gone unless it is published."""
-
-    def __init__(self, path: Path, *, resume: bool = False) -> None:
-        """Creates the file, or with `resume` opens what is there of it."""
-        self._path = path
-        new = 0 if resume else os.O_EXCL
-        with _storage_errors("cannot stage a file"):
-            self._descriptor = os.open(path, os.O_RDWR | os.O_CREAT | new, 0o600)
-            self._size = os.lseek(self._descriptor, 0, os.SEEK_END) if resume else 0
-        self._written_out = 0
-        self._waited_for = 0
-        self._direct = False
-        self._may_be_direct = True
-
-    @property
-    def size(self) -> int:
-        """Bytes that the file holds."""
-        return self._size
-
-    def cut(self, size: int) -> None:
-        """Keeps the first `size` bytes only; raises `StorageError`."""
-        with _storage_errors("cannot cut a staged file"):
-            os.ftruncate(self._descriptor, size)
-            self._size = os.lseek(self._descriptor, 0, os.SEEK_END)
-
-    def content(self, buffer: memoryview) -> Iterator[memoryview]:
-        """All bytes, read into `buffer` piece by piece; raises `StorageError`."""
-        offset = 0
-        with _storage_errors("cannot read a staged file"):
-            while read := os.preadv(self._descriptor, [buffer], offset):
-                yield buffer[:read]
-                offset += read
-
-    def write(self, data: memoryview) -> None:
-        """Appends `data`; raises `StorageError` on a full or failing disk."""
-        with _storage_errors("cannot write a staged file"):
-            self._set_direct(is_block_aligned(data, self._size) and self._may_be_direct)
-            while data:
-                try:
-                    written = os.write(self._descriptor, data)
-                except OSError as error:
-                    if not self._direct or error.errno != errno.EINVAL:
-                        raise
-                    self._may_be_direct = False  # this file system has other blocks, or none
-                    self._set_direct(False)
-                    continue
-                self._size += written
-                data = data[written:]
-            if self._direct:
-                self._written_out = self._waited_for = self._size
-            elif self._size - self._written_out >= _WRITE_OUT_BYTES:
-                os.posix_fadvise(self._descriptor, self._written_out, 0, os.POSIX_FADV_DONTNEED)
-                self._written_out = self._size
-            if self._size - self._waited_for >= _WAIT_BYTES:
-                os.fdatasync(self._descriptor)
-                self._waited_for = self._size
-
-    def _set_direct(self, direct: bool) -> None:
-        """Past the page cache, large pieces go to the disk without being copied, and do not drive
-        out of memory what others read."""
-        if direct == self._direct:
-            return
-        flags = fcntl.fcntl(self._descriptor, fcntl.F_GETFL)
-        try:
-            fcntl.fcntl(self._descriptor, fcntl.F_SETFL, flags ^ os.O_DIRECT)
-        except OSError:
-            self._may_be_direct = False
-        else:
-            self._direct = direct
-
-    def sync(self) -> None:
-        """Puts the content on the disk.
-
-        Raises `StorageError`; the kernel may then have dropped what it could not write, so that a
-        second sync would report success: the file must be discarded.
-        """
-        with _storage_errors("cannot sync a staged file"):
-            if self._descriptor >= 0:
-                os.fsync(self._descriptor)
-            else:
-                # A failed write that nobody has been told of is told to who opens the file next.
-                sync_file(self._path)
-
-    def close(self) -> None:
-        """Releases the descriptor; the file stays staged."""
-        descriptor, self._descriptor = self._descriptor, -1
-        if descriptor >= 0:
-            # After a sync its result means nothing, and the number is free again whatever it says.
-            with contextlib.suppress(OSError):
-                os.close(descriptor)
-
-    def discard(self) -> None:
-        """Removes the staged file; removing it again is harmless."""
-        self.close()
-        with contextlib.suppress(OSError):  # start-up sweeps what cannot be removed now
-            self._path.unlink()
-
-
-def is_block_aligned(data: memoryview, offset: int) -> bool:
-    """Whether `data` is large, and lies in memory and in the file as O_DIRECT needs it; memory
-    that cannot be written to does not tell where it is."""
-    size = len(data)
-    if data.readonly or size < _DIRECT_BYTES or (size | offset) % _BLOCK_BYTES:
-        return False
-    return ctypes.addressof(ctypes.c_char.from_buffer(data)) % _BLOCK_BYTES == 0
 
 
 def read_fully(stream: BinaryIO, buffer: memoryview) -> int:
     """Fills `buffer` from an object and returns its size; raises `StorageError` when the object
     ends or fails before."""
     filled = 0
-    with _storage_errors("cannot read an object"):
+    with storage_errors("cannot read an object"):
         while filled < len(buffer):
             read = stream.readinto(buffer[filled:])  # type: ignore[attr-defined] # it is a FileIO
             if not read:
@@ -221,6 +104,8 @@ class DirectoryStorage:
         self._staging = root / "staging"
         self._orphans = root / "orphans"
         self._durable_directories: set[bytes] = set()
+        self._left_behind: set[Path] = set()
+        self._left_behind_lock = threading.Lock()
         self._sync_turn = threading.Lock()
         self._doubtful = False
 
@@ -230,15 +115,15 @@ class DirectoryStorage:
 
     def stage(self, object_id: bytes) -> StagedFile:
         """A new, empty staged file."""
-        return StagedFile(self._staging / object_id.hex())
+        return StagedFile(self._staging / object_id.hex(), self._left_behind.add)
 
     def place(self, client_id: bytes, object_id: bytes) -> StagedFile:
         """A new, empty file that need not be moved to its object's place: for content that is
         verified before it is written, and small. `publish` makes it durable there."""
         if client_id not in self._durable_directories:
-            with _storage_errors("cannot place a file"):
+            with storage_errors("cannot place a file"):
                 self._ensure_directory(client_id)
-        return StagedFile(self.path(client_id, object_id))
+        return StagedFile(self.path(client_id, object_id), self._left_behind.add)
 
     def resume(self, client_id: bytes, object_id: bytes) -> StagedFile:
         """A staged file with what it holds already, or a new one.
@@ -246,14 +131,16 @@ class DirectoryStorage:
         An object that was put in place and then not published becomes staged again.
         """
         staged = self._staging / object_id.hex()
-        with _storage_errors("cannot stage a file again"), contextlib.suppress(FileNotFoundError):
+        with storage_errors("cannot stage a file again"), contextlib.suppress(FileNotFoundError):
             if not staged.exists():
                 self.path(client_id, object_id).rename(staged)
-        return StagedFile(staged, resume=True)
+        with self._left_behind_lock:
+            self._left_behind.discard(staged)
+            return StagedFile(staged, self._left_behind.add, resume=True)
 
     def discard(self, object_id: bytes) -> None:
         """Removes a staged file that nobody has open; one that is gone is no error."""
-        with _storage_errors("cannot remove a staged file"):
+        with storage_errors("cannot remove a staged file"):
             (self._staging / object_id.hex()).unlink(missing_ok=True)
 
     def sync(self, staged: Sequence[StagedFile]) -> bool:
@@ -266,7 +153,7 @@ class DirectoryStorage:
         return False
 
     def _sync_file_system(self) -> bool:
-        with self._sync_turn, _storage_errors("cannot sync staged files"):
+        with self._sync_turn, storage_errors("cannot sync staged files"):
             if self._doubtful:
                 return False
             try:
@@ -279,7 +166,7 @@ class DirectoryStorage:
 
     def open(self, client_id: bytes, object_id: bytes) -> BinaryIO:
         """An object's bytes, to be read without a buffer; raises `StorageError`."""
-        with _storage_errors("cannot open an object"):
+        with storage_errors("cannot open an object"):
             return self.path(client_id, object_id).open("rb", buffering=0)
 
     def publish(self, client_id: bytes, *object_ids: bytes) -> None:
@@ -289,7 +176,7 @@ class DirectoryStorage:
         Raises `StorageError`.
         """
         directory = self._root / client_id.hex()
-        with _storage_errors("cannot publish a file"):
+        with storage_errors("cannot publish a file"):
             self._ensure_directory(client_id)
             for object_id in object_ids:
                 name = object_id.hex()
@@ -313,7 +200,7 @@ class DirectoryStorage:
 
     def size(self, client_id: bytes, object_id: bytes) -> int | None:
         """An object's size in bytes, None when it is not there. Raises `StorageError`."""
-        with _storage_errors("cannot look at an object"):
+        with storage_errors("cannot look at an object"):
             try:
                 return self.path(client_id, object_id).stat().st_size
             except FileNotFoundError:
@@ -323,14 +210,14 @@ class DirectoryStorage:
         self, client_id: bytes, object_id: bytes, buffer: memoryview
     ) -> Iterator[memoryview]:
         """An object's bytes, read into `buffer` piece by piece; raises `StorageError`."""
-        with self.open(client_id, object_id) as stream, _storage_errors("cannot read an object"):
+        with self.open(client_id, object_id) as stream, storage_errors("cannot read an object"):
             while read := stream.readinto(buffer):  # type: ignore[attr-defined] # it is a FileIO
                 yield buffer[:read]
 
     def changed_at(self, client_id: bytes, object_id: bytes) -> float | None:
         """When an object was last written or renamed, in seconds since 1970; None when it is not
         there. Raises `StorageError`."""
-        with _storage_errors("cannot look at an object"):
+        with storage_errors("cannot look at an object"):
             try:
                 return self.path(client_id, object_id).stat().st_ctime
             except FileNotFoundError:
@@ -338,13 +225,13 @@ class DirectoryStorage:
 
     def remove(self, client_id: bytes, object_id: bytes) -> None:
         """Removes an object; one that is gone already is no error. Raises `StorageError`."""
-        with _storage_errors("cannot remove an object"):
+        with storage_errors("cannot remove an object"):
             self.path(client_id, object_id).unlink(missing_ok=True)
 
     def sweep_staging(self, keep: Container[bytes] = ()) -> int:
         """Removes all staged files but those with these object ids, and returns their number."""
         swept = 0
-        with _storage_errors("cannot sweep the staging directory"):
+        with storage_errors("cannot sweep the staging directory"):
             for path in self._staging.iterdir():
                 if not (_ID.fullmatch(path.name) and bytes.fromhex(path.name) in keep):
                     path.unlink()
@@ -358,11 +245,22 @@ class DirectoryStorage:
     def staged_bytes(self) -> int:
         """Bytes that staged files hold together. Raises `StorageError`."""
         total = 0
-        with _storage_errors("cannot look at the staging directory"):
+        with storage_errors("cannot look at the staging directory"):
             for path in self._staging.iterdir():
                 with contextlib.suppress(FileNotFoundError):
                     total += path.stat().st_size
         return total
+
+    def sweep_left_behind(self) -> int:
+        """Removes the staged files that could not be removed when they were discarded; returns
+        their number. Raises `StorageError` while they cannot be removed yet."""
+        swept = 0
+        with self._left_behind_lock, storage_errors("cannot remove a staged file"):
+            for path in tuple(self._left_behind):
+                path.unlink(missing_ok=True)
+                self._left_behind.discard(path)
+                swept += 1
+        return swept
 
     def client_ids(self) -> Iterator[bytes]:
         """Ids of all clients that have a directory."""
@@ -390,12 +288,12 @@ class DirectoryStorage:
 
     def free_bytes(self) -> int:
         """Disk space that the server may still fill. Raises `StorageError`."""
-        with _storage_errors("cannot read the free disk space"):
+        with storage_errors("cannot read the free disk space"):
             status = os.statvfs(self._root)
         return status.f_bavail * status.f_frsize
 
     def _move(self, source: Path, target: Path, object_id: bytes) -> None:
-        with _storage_errors(f"cannot move an object from {source} to {target}"):
+        with storage_errors(f"cannot move an object from {source} to {target}"):
             make_directory(target)
             (source / object_id.hex()).rename(target / object_id.hex())
             sync_directory(target)
@@ -403,14 +301,6 @@ class DirectoryStorage:
 
 
 def _ids(directory: Path) -> Iterator[bytes]:
-    with _storage_errors(f"cannot list {directory}"), os.scandir(directory) as entries:
+    with storage_errors(f"cannot list {directory}"), os.scandir(directory) as entries:
         names = [entry.name for entry in entries if _ID.fullmatch(entry.name)]
     return iter([bytes.fromhex(name) for name in names])
-
-
-@contextmanager
-def _storage_errors(what: str) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        raise StorageError(f"{what}: {error.strerror}") from error

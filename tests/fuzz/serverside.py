@@ -16,6 +16,7 @@ from protocol.contexts import challenge_context
 from protocol.generations import GENERATIONS, generations_by_code
 from server import serving
 from server.access import Access, Challenge
+from server.audit import Audit
 from server.config import Config
 from server.keys import KeyFile
 from server.keytable import KeyTable
@@ -104,6 +105,12 @@ def _key_file() -> KeyFile:
     return KeyFile(data() / "server.key")
 
 
+@cache
+def _audit() -> Audit:
+    # Its thread sleeps: what it would write is of no interest here.
+    return Audit(_repository(), every_seconds=1e6)
+
+
 def _config(**settings: object) -> Config:
     values: dict[str, object] = {
         "data": data(), "min_free_bytes": 0, "max_files_per_client": 20,
@@ -121,7 +128,7 @@ def services3(generation_1025: str, reuse_keys_seconds: float) -> Iterator[Servi
     by_code = generations_by_code(GENERATIONS[generation_1025])
     receiver = Receiver(repository, storage(), config)
     try:
-        yield Services(config, repository, receiver, _key_file(), table, by_code)
+        yield Services(config, repository, receiver, _key_file(), table, by_code, _audit())
     finally:
         table.clear()
 
@@ -132,7 +139,8 @@ def services4() -> Iterator[Services4]:
     config = _config(read_seconds=_SHORT_SECONDS)
     repository = _emptied()
     with replaced(serving, SegmentMemory=_memory):
-        services = serving._services4(config, repository, Receiver(repository, storage(), config))
+        receiver = Receiver(repository, storage(), config)
+        services = serving._services4(config, repository, receiver, _audit())
     yield replace(services, access=KnownAccess(repository, config.registration))
 
 

@@ -4,7 +4,7 @@ import os
 import re
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -163,5 +163,9 @@ def withstanding(parent: Path, **given: Any) -> Iterator[Serving]:  # noqa: ANN4
 class ServerProcess4(ServerProcess):
     """A server process at which anybody may register."""
 
-    def __init__(self, data: Path, *arguments: str, host: str = "127.0.0.1") -> None:
-        super().__init__(data, "--host", host, "--registration", "open", *arguments)
+    def __init__(
+        self, data: Path, *arguments: str, host: str = "127.0.0.1", through: Sequence[str] = ()
+    ) -> None:
+        super().__init__(
+            data, "--host", host, "--registration", "open", *arguments, through=through
+        )

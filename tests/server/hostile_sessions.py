@@ -10,6 +10,7 @@ from typing import TypedDict, Unpack
 from cryptography.hazmat.primitives.asymmetric import rsa
 
 from protocol.generations import GENERATIONS, generations_by_code
+from server.audit import Audit
 from server.keys import KeyFile
 from server.keytable import KeyTable
 from server.receiving import Receiver
@@ -208,8 +209,8 @@ def sessions(
         stack.callback(table.clear)
         by_code = generations_by_code(GENERATIONS[config.generation_1025])
         key_file = KeyFile(data / "server.key")
-        made = Sessions(
-            Services(config, repository, receiver, key_file, table, by_code), data, clock
-        )
+        audit = stack.enter_context(closing(Audit(repository)))
+        services = Services(config, repository, receiver, key_file, table, by_code, audit)
+        made = Sessions(services, data, clock)
         stack.callback(made.close_peers)
         yield made

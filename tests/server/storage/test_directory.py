@@ -97,6 +97,37 @@ def test_discarding_again_is_harmless(storage: DirectoryStorage) -> None:
     staged.discard()
 
 
+def test_what_could_not_be_removed_when_it_was_discarded_is_removed_by_the_next_sweep(
+    storage: DirectoryStorage, root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    steps = watch(root, monkeypatch)
+    staged = _staged(storage)
+    steps.fail("remove", io_error)
+    staged.discard()
+    with pytest.raises(StorageError, match="cannot remove a staged file"):
+        storage.sweep_left_behind()
+    steps.mend()
+
+    assert storage.sweep_left_behind() == 1
+    assert not list((root / "staging").iterdir())
+    assert storage.sweep_left_behind() == 0
+
+
+def test_a_sweep_leaves_alone_what_was_discarded_and_then_resumed(
+    storage: DirectoryStorage, root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    steps = watch(root, monkeypatch)
+    staged = _staged(storage)
+    steps.fail("remove", io_error)
+    staged.discard()
+    steps.mend()
+
+    with closing(storage.resume(CLIENT, UPLOAD)) as resumed:
+        assert storage.sweep_left_behind() == 0
+        assert resumed.size == len(b"content")
+    assert list((root / "staging").iterdir()) == [root / "staging" / UPLOAD.hex()]
+
+
 def test_discarding_after_publication_leaves_the_object(storage: DirectoryStorage) -> None:
     staged = _staged(storage)
     storage.publish(CLIENT, UPLOAD)
