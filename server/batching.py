@@ -60,6 +60,6 @@ class SmallFiles:
         if not staged:
             return []
         try:
-            return self._uploads.publish(staged, event)
+            return self._uploads.publish_together(staged, event)
         except ServerError as error:
             return [error] * len(staged)

@@ -13,6 +13,7 @@ import os
 import threading
 import time
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 
 from protocol.contexts import Direction
 from protocol.errors import BadSegment
@@ -186,6 +187,26 @@ class Uploads:
             request.sha256, request.modified, request.mode, request.policy, in_place=True,
         )  # fmt: skip
 
+    def publish_together(
+        self, batch: Sequence[Incoming], event: Event
+    ) -> list[Stored | ServerError]:
+        """As `publish`, for small files, whose uploads another connection may have begun since they
+        came: what that one has staged would otherwise be left, and counted nowhere."""
+        keys = sorted({(incoming.client.id, incoming.upload_id) for incoming in batch})
+        with ExitStack() as turns:
+            for key in keys:  # in one order, so that two batches never wait for each other
+                turns.enter_context(self._turns.of(key))
+                if key in self._attempts or key in self._kept:
+                    self._give_up(key)
+            return self.publish(batch, event)
+
+    def _give_up(self, key: Key) -> None:
+        self._take_over(key)
+        try:
+            self._drop(key)
+        except ServerError as error:  # it expires
+            _log.warning("an upload that came to nothing stays for now: %s", error)
+
     def publish(self, batch: Sequence[Incoming], event: Event) -> list[Stored | ServerError]:
         """Makes one client's files durable and visible together; for each its receipt, or why not.
         The `event` tells the audit trail who does it.
@@ -266,10 +287,7 @@ class Uploads:
         self._keep(attempt.key, attempt.request.name, attempt.staged.size)
         # After a failed write or sync nobody knows what is on the disk.
         if isinstance(cause, DigestMismatch | TooLarge | StorageError):
-            try:
-                self._drop(attempt.key)
-            except ServerError as error:  # it expires
-                _log.warning("an upload that failed stays for now: %s", error)
+            self._give_up(attempt.key)
 
     def _take_over(self, key: Key) -> None:
         with self._lock:

@@ -930,6 +930,26 @@ def test_a_put_under_the_id_of_a_pending_upload_ends_that(server: Serving, peer:
     until(server.is_tidy, "nothing of the other attempt is kept")
 
 
+def test_an_upload_begun_while_a_put_under_its_id_waits_leaves_nothing_behind(
+    server: Serving, peer: Peer4, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    uploads = server.listener.doors.services4.uploads
+    publish, upload_id = uploads.publish_together, os.urandom(16)
+
+    def begun_before(batch: Any, event: Any) -> Any:  # noqa: ANN401 - as the real one
+        with peer.again() as other:
+            salt = os.urandom(32)
+            assert other.begin(upload_id, salt, "g", len(BIG)) == 0
+            other.send_content(upload_id, salt, BIG[:SEGMENT] + b"more")
+            other.names()
+        return publish(batch, event)
+
+    monkeypatch.setattr(uploads, "publish_together", begun_before)
+    peer.put("f", b"small", upload_id=upload_id)
+    assert server.stored() == {"f": b"small"}
+    until(server.is_tidy, "nothing of the other attempt is kept")
+
+
 def test_old_interrupted_uploads_expire_and_young_ones_stay(tmp_path: Path) -> None:
     with serving(tmp_path / "data") as server, introduced(server) as peer:
         upload_id = started(peer, segments=2)
