@@ -68,6 +68,8 @@ def test_a_token_is_good_while_the_servers_clock_is_before_its_end(
         place.data,
         "--registration",
         "token",
+        "--max-failed-attempts",
+        "1000",
         database_url=place.database_url,
         through=clock.through,
     ) as server:
