@@ -86,7 +86,7 @@ def test_json_has_an_object_for_each_file_and_a_summary(
     summary = objects[-1]
     assert (summary["summary"], summary["status"], summary["files"]) == (True, 1, 4)
     assert (summary["verified"], summary["skipped"], summary["failed"]) == (2, 1, 1)
-    assert (summary["bytes"], summary["error"]) == (200_010, None)
+    assert (summary["bytes"], summary["error"]) == (600_010, None)
     assert captured.err.splitlines() == [
         "warning: photos/link: a symbolic link, skipped",
         "Fatal: missing: No such file or directory",
