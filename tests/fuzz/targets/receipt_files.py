@@ -50,7 +50,7 @@ def _run(data: bytes) -> None:
 
 
 def _read_file(data: bytes) -> None:
-    """As a file of receipts: what is read of it is all of it, but for a last one that is cut off."""
+    """As a file of receipts: all of it is read, but for a last one that is cut off."""
     path = scratch.directory("receipts") / "file"
     path.write_bytes(data)
     try:
