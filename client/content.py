@@ -9,6 +9,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from fastcrc.crc32 import cksum
+
 from client.ahead import Ahead
 from client.errors import FileChanged, FileUnusable
 from client.sealing import BLOCK_BYTES, encryptor, sealed_size
@@ -39,7 +41,7 @@ class SealedContent:
     def __init__(self, path: Path, session_key: bytes) -> None:
         self._file = open_regular(path)
         self._shown = str(path)
-        self._sum = Cksum()
+        self._sum = Cksum(cksum)
         self._encryptor = encryptor(session_key)
         self.size = os.fstat(self._file.fileno()).st_size
         """Bytes of the plain file."""

@@ -9,6 +9,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from fastcrc.crc32 import cksum
+
 from client.errors import ConnectionLost, ContentTampered, FileUnusable, NotWritten
 from client.private_files import sync_directory
 from client.session4 import Access, Session4, new_salt
@@ -54,7 +56,7 @@ class Whole:
         self._entry = entry
         self._sha256 = hashlib.sha256()
         # Slow, and only of use where there is nothing better: files that came by protocol 3.
-        self._cksum = Cksum() if entry.sha256 is None and entry.cksum is not None else None
+        self._cksum = Cksum(cksum) if entry.sha256 is None and entry.cksum is not None else None
 
     def update(self, data: memoryview) -> None:
         """The next bytes."""

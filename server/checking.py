@@ -13,6 +13,8 @@ from contextlib import closing
 from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 
+import fastcrc.crc32
+
 from protocol.cksum import Cksum
 from server.config import Config
 from server.errors import ConfigurationError, StorageError
@@ -165,7 +167,7 @@ class Check:
             return Kind.UNREADABLE, str(error)
 
     def _other_content(self, client: Client, file: StoredFile) -> tuple[Kind, str] | None:
-        sha256, cksum = hashlib.sha256(), Cksum()
+        sha256, cksum = hashlib.sha256(), Cksum(fastcrc.crc32.cksum)
         buffer = memoryview(bytearray(_PIECE_BYTES))
         for piece in self.storage.content(client.id, file.object_id, buffer):
             self.totals.hashed += len(piece)

@@ -12,6 +12,8 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from fastcrc.crc32 import cksum
+
 from protocol.cksum import Cksum
 from server.config import Config
 from server.errors import ServerError, StorageError
@@ -34,7 +36,7 @@ class Upload:
         self.object_id = os.urandom(OBJECT_ID_BYTES)
         self._receiver = receiver
         self._staged = receiver.storage.stage(self.object_id)
-        self._cksum = Cksum()
+        self._cksum = Cksum(cksum)
         self._synced = False
         self._given_up = False
 

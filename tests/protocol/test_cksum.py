@@ -4,6 +4,7 @@ import random
 import subprocess
 from collections.abc import Callable
 
+import fastcrc.crc32
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -143,3 +144,11 @@ def test_two_of_them_do_not_meet() -> None:
 
 def test_it_holds_nothing_but_its_state() -> None:
     assert not hasattr(Cksum(), "__dict__")
+
+
+@given(st.lists(st.binary(max_size=300), max_size=5))
+def test_the_quick_chain_of_the_programs_has_the_same_values(pieces: list[bytes]) -> None:
+    quick = Cksum(fastcrc.crc32.cksum)
+    for piece in pieces:
+        quick.update(memoryview(piece))
+    assert (quick.value, quick.size) == (cksum(*pieces).value, sum(map(len, pieces)))
