@@ -118,7 +118,12 @@ class Channel4:
                 if isinstance(answer[1], Content) or len(self._early) >= _MAX_EARLY_ANSWERS:
                     raise BrokenProtocol("the server sent what it was not asked for")
                 self._early.append(answer)
-            size = self._read()
+            try:
+                size = self._read()
+            except ConnectionLost:
+                if self._early:
+                    return  # what the server said before it ended the connection comes first
+                raise
             if size is None:
                 return
             self._decoding = self._decoder.written(size)

@@ -54,8 +54,8 @@ class Connection4:
     fingerprint: bytes
     limit: RateLimit | None
     timeout: float
+    may_attach: bool
     data: DataChannel | None = None
-    _may_attach: bool = True
 
     def prepare(self, size: int | None) -> None:
         """Opens a data connection where content of this size, None when unknown, is worth it.
@@ -66,13 +66,13 @@ class Connection4:
             if not self.data.ended:
                 return
             self._drop_data()
-        if not self._may_attach or (size is not None and size < _WORTH_A_CONNECTION_BYTES):
+        if not self.may_attach or (size is not None and size < _WORTH_A_CONNECTION_BYTES):
             return
         ticket = self.session.attach()
-        self._may_attach = False
+        self.may_attach = False
         with contextlib.suppress(ConnectionFailed, BrokenProtocol):
             self.data = DataChannel.open(self.channel.peer, ticket, self.timeout, self.limit)
-            self._may_attach = True
+            self.may_attach = True
         self.session.use_data(self.data)
 
     def close(self) -> None:
@@ -89,6 +89,8 @@ class Connection4:
 
 _WORTH_A_CONNECTION_BYTES = 4 * SEGMENT_BYTES
 """Below, setting up a data connection takes longer than it saves."""
+_MOST_DATA_FAILURES = 2
+"""After so many lost data connections content goes through TLS."""
 
 
 class Link:
@@ -105,6 +107,7 @@ class Link:
         self._limit = RateLimit(options.limit_rate) if options.limit_rate else None
         self._current: Connection4 | None = None
         self._in_use = False
+        self._data_failures = 0
 
     def register(self, name: str, token: str) -> bytes:
         """Makes a key, registers it, and stores the identity; the client id.
@@ -129,7 +132,9 @@ class Link:
             yield self._connected()
         except FileFailed:
             raise
-        except BaseException:
+        except BaseException as error:
+            if isinstance(error, ConnectionFailed) and self._current and self._current.data:
+                self._data_failures += 1
             self.close()
             raise
         finally:
@@ -174,6 +179,8 @@ class Link:
                 fingerprint,
                 self._limit,
                 self._options.timeout,
+                # Somebody on the way may take data connections and then not let them go on.
+                may_attach=self._data_failures < _MOST_DATA_FAILURES,
             )
         return self._current
 

@@ -18,6 +18,8 @@ from protocol.responses4 import Stored
 
 _SUFFIX = ".receipts"
 _SIZE = struct.Struct("<I")
+_FULL_BYTES = 16 << 20
+"""From here on the next receipts go into another file."""
 _LARGEST_BYTES = 64 << 20
 
 
@@ -73,15 +75,7 @@ def read_receipts(path: Path) -> list[bytes]:
     One whose writing was cut off, at the end of the file, is left out: nobody was told of it.
     Raises `BadReceipt` when there is none, `BadState` when the file cannot be read.
     """
-    data = memoryview(_read(path))
-    found = []
-    while len(data) > _SIZE.size:
-        (size,) = _SIZE.unpack_from(data)
-        packed = data[_SIZE.size : _SIZE.size + size]
-        if len(packed) < max(size, 1):
-            break
-        found.append(bytes(packed))
-        data = data[_SIZE.size + size :]
+    found = _records(_read(path))
     if not found:
         raise BadReceipt(f"{str(path)!r} holds no receipts")
     return found
@@ -97,6 +91,7 @@ class ReceiptStore:
     def __init__(self, directory: Path) -> None:
         self._directory = directory
         self._path: Path | None = None
+        self._size = 0
 
     def store(self, receipts: Sequence[Receipt]) -> list[Receipt]:
         """Keeps them, durably; the same with the path of their file. Raises `NotWritten`."""
@@ -106,16 +101,10 @@ class ReceiptStore:
         path = self._path or self._directory / f"{receipts[0].body.upload_id.hex()}{_SUFFIX}"
         make_private_directory(self._directory)
         with writing(path):
-            # Opened for each call: a store lives as long as a program, and needs no descriptor.
-            flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC
-            with os.fdopen(os.open(path, flags, 0o600), "ab") as file:
-                for receipt in receipts:
-                    file.write(_SIZE.pack(len(receipt.packed)) + receipt.packed)
-                file.flush()
-                os.fsync(file.fileno())
+            self._size = _append(path, receipts, None if new else self._size)
             if new:
                 sync_directory(self._directory)
-        self._path = path
+        self._path = path if self._size < _FULL_BYTES else None
         return [Receipt(receipt.body, receipt.packed, path) for receipt in receipts]
 
     def paths(self) -> Iterator[Path]:
@@ -123,6 +112,41 @@ class ReceiptStore:
         if self._directory.is_dir():
             found = self._directory.glob(f"*{_SUFFIX}")
             yield from sorted(found, key=lambda path: path.stat().st_mtime_ns)
+
+
+def _append(path: Path, receipts: Sequence[Receipt], size: int | None) -> int:
+    """Adds all of them to the file or none; its size in bytes then, where `size` was before."""
+    # Opened for each call: a store lives as long as a program, and needs no descriptor.
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    with os.fdopen(descriptor, "r+b") as file:
+        if size is None:
+            # An earlier run may have been cut off in here: what it left is none.
+            size = sum(_SIZE.size + len(packed) for packed in _records(file.read()))
+        try:
+            file.seek(size)
+            file.truncate()
+            for receipt in receipts:
+                file.write(_SIZE.pack(len(receipt.packed)) + receipt.packed)
+            file.flush()
+            os.fsync(descriptor)
+        except BaseException:  # whatever it was, nothing may stand before the next one
+            os.ftruncate(descriptor, size)
+            raise
+        return file.tell()
+
+
+def _records(data: bytes) -> list[bytes]:
+    """The receipts in the content of a file, without one that is cut off at the end."""
+    rest = memoryview(data)
+    found = []
+    while len(rest) > _SIZE.size:
+        (size,) = _SIZE.unpack_from(rest)
+        packed = rest[_SIZE.size : _SIZE.size + size]
+        if len(packed) < max(size, 1):
+            break
+        found.append(bytes(packed))
+        rest = rest[_SIZE.size + size :]
+    return found
 
 
 def _verified(packed: bytes, known_keys: Iterable[bytes], shown: str) -> ReceiptBody:
@@ -159,6 +183,9 @@ def _is_signed(signed: bytes, signature: bytes, key: bytes) -> bool:
 def _read(path: Path) -> bytes:
     try:
         with path.open("rb") as file:
-            return file.read(_LARGEST_BYTES)
+            data = file.read(_LARGEST_BYTES + 1)
     except OSError as error:
         raise BadState(str(path), error.strerror or "unreadable", "name a receipt") from error
+    if len(data) > _LARGEST_BYTES:
+        raise BadState(str(path), "larger than any file of receipts", "name one")
+    return data

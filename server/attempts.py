@@ -115,9 +115,10 @@ class Attempt:
             elif held == size and held:
                 held -= SEGMENT_BYTES  # the final segment is never counted as held
         self.staged.cut(held)
-        with self._memory.buffer() as buffer:
-            for piece in self.staged.content(buffer):
-                self._digest.update(piece)
+        # Not the shared memory: this may take minutes, and others must not wait for it.
+        buffer = memoryview(bytearray(min(SEGMENT_BYTES, held)))
+        for piece in self.staged.content(buffer) if held else ():
+            self._digest.update(piece)
         self.reservation.write(held)
         return held
 

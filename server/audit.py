@@ -68,6 +68,9 @@ class Audit:
             except ServerError as error:
                 _log.error("%d events wait to be put in the audit trail: %s", len(events), error)
                 return
+            except Exception:  # noqa: BLE001 - whatever it is, the trail must go on
+                _log.exception("%d events wait to be put in the audit trail", len(events))
+                return
             with self._lock:
                 # From the left some may have been dropped in the meantime.
                 written = {event.id for event in events}

@@ -98,7 +98,6 @@ class Backup:
         for client in snapshot.clients():
             directory = self.target / client.id.hex()
             directory.mkdir(mode=0o700, exist_ok=True)
-            before = self.added
             for file in snapshot.files(client.id):
                 self.files += 1
                 self.size += file.size
@@ -107,8 +106,7 @@ class Backup:
                 else:
                     lost.add((client.id, file.object_id))
                     self.missing.append(f"{client.name}/{file.name}")
-            if self.added > before:
-                sync_directory(directory)
+            sync_directory(directory)  # also for what an earlier run added before it was ended
         return named, lost
 
     def _copy(self, client_id: bytes, object_id: bytes, size: int) -> bool:

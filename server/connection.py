@@ -131,7 +131,9 @@ class Connection(socketserver.BaseRequestHandler):
 
         def send(parts: Iterable[bytes | memoryview]) -> None:
             for part in parts:
-                sending.sendall(part)
+                rest = memoryview(part)
+                while rest:  # the timeout of sendall would be for all of it
+                    rest = rest[sending.send(rest) :]
 
         def end(how: int) -> None:
             with contextlib.suppress(OSError):  # it has ended already

@@ -29,7 +29,7 @@ class DataSession:
     @property
     def busy(self) -> bool:
         """Whether something is under way that a drain should let finish."""
-        return bool(self._uploads or not self._decoder.between_messages)
+        return bool(self._uploads or self._link.busy or not self._decoder.between_messages)
 
     @property
     def between_requests(self) -> bool:
@@ -49,7 +49,7 @@ class DataSession:
         """Takes what the peer sent into `writable`; nothing is answered here."""
         try:
             for _, segment in self._decoder.written(size):
-                self._uploads.take(segment)
+                self._uploads.take(segment, self._link)
         except (ServerError, ProtocolError) as error:
             # The upload's end is answered with the reason.
             if isinstance(error, BadSegment):

@@ -4,6 +4,10 @@ import ctypes
 import os
 from pathlib import Path
 
+_SYNCED_BY_SYNCFS = frozenset(
+    (0xEF53, 0x58465342, 0x9123683E, 0xF2F52010)  # ext4, XFS, Btrfs, F2FS: statfs(2)
+)
+
 
 def make_directory(path: Path) -> None:
     """Makes a directory (0700) and those above it that are missing, each durable in its parent."""
@@ -30,16 +34,24 @@ def sync_file_system(descriptor: int) -> bool:
     """Writes everything of the file system that `descriptor` is on to the disk (Linux, syncfs(2)).
 
     Use one descriptor for as long as writes must not fail unseen: what is reported is every failure
-    since it was opened or last synced. Returns False where the system has no such call or does not
-    report failures, which is before Linux 5.8; raises `OSError`.
+    since it was opened or last synced. Returns False where the system has no such call, does not
+    report failures, which is before Linux 5.8, or where the file system may do nothing on it, as
+    FUSE does; raises `OSError`.
     """
-    syncfs = getattr(ctypes.CDLL(None, use_errno=True), "syncfs", None)
-    if syncfs is None or _linux_version() < (5, 8):
+    library = ctypes.CDLL(None, use_errno=True)
+    syncfs = getattr(library, "syncfs", None)
+    if syncfs is None or _linux_version() < (5, 8) or not _syncs_as_a_whole(library, descriptor):
         return False
     if syncfs(descriptor):
         number = ctypes.get_errno()
         raise OSError(number, os.strerror(number))
     return True
+
+
+def _syncs_as_a_whole(library: ctypes.CDLL, descriptor: int) -> bool:
+    """Whether the file system is one that is known to; statfs(2) begins with its type, a long."""
+    status = (ctypes.c_long * 64)()
+    return not library.fstatfs(descriptor, status) and status[0] in _SYNCED_BY_SYNCFS
 
 
 def _linux_version() -> tuple[int, ...]:

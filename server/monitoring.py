@@ -205,9 +205,10 @@ class _Probe:
             self._obstacle = str(error)
         else:
             self._obstacle = None
-        with self._lock:
-            self._answered = None
-        answered.set()
+        finally:  # whatever it was, the next one asks again
+            with self._lock:
+                self._answered = None
+            answered.set()
 
 
 class _Server(ThreadingHTTPServer):

@@ -7,7 +7,8 @@ follows of it is passed over, and its *end* raises why.
 
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 
 from protocol.errors import BadSegment
 from protocol.messages4 import Segment
@@ -36,6 +37,8 @@ class DataLink:
         has arrived, and `cut` at once."""
         self._send = send
         self._turn = threading.Lock()
+        self.busy = False
+        """Whether a download is on its way."""
         self.finish = finish
         self.cut = cut
 
@@ -47,6 +50,18 @@ class DataLink:
         except OSError as error:
             self.cut()
             raise DataConnectionLost(error.strerror or str(error)) from error
+
+    @contextmanager
+    def sending(self) -> Iterator[None]:
+        """While a download is on its way here, which a drain lets finish; cut when it fails."""
+        self.busy = True
+        try:
+            yield
+        except BaseException:  # whatever it was, the client must not wait for the rest
+            self.cut()
+            raise
+        finally:
+            self.busy = False
 
     def greet(self, greeting: bytes, taken: Callable[[], bool]) -> bool:
         """Sends `greeting` before anything else, once `taken` says that the connection is wanted;
@@ -92,11 +107,14 @@ class OpenUploads:
         with self._changed:
             self._attempts[attempt.request.upload_id] = attempt
 
-    def take(self, segment: Segment) -> None:
-        """Writes a segment; raises why it is refused, once for each attempt."""
-        attempt = self._attempts.get(segment.upload_id)
-        if attempt is None:
-            return
+    def take(self, segment: Segment, link: DataLink | None = None) -> None:
+        """Writes a segment that came on the data connection `link`, or on the control connection;
+        raises why it is refused, once for each attempt. What is left on a data connection whose
+        place another one has taken belongs to earlier attempts."""
+        with self._changed:
+            attempt = self._attempts.get(segment.upload_id)
+            if attempt is None or (link is not None and link is not self._link):
+                return
         try:
             self._rates.take(self._client_id, len(segment.sealed))
             attempt.take(segment)
@@ -150,7 +168,11 @@ class OpenUploads:
             return True
 
         # The client may ask for content as soon as it is greeted, and gets none before.
-        return link.greet(greeting, taken)
+        try:
+            return link.greet(greeting, taken)
+        except OSError:
+            self.detach(link)
+            raise
 
     def detach(self, link: DataLink) -> None:
         """The data connection has ended: nobody need wait for it any more."""

@@ -153,7 +153,8 @@ class Quota:
         with self._lock:
             if reservation in self._reservations:
                 self._remove(reservation)
-        self.changed(reservation.client_id)
+            # At once: what was committed must never count nowhere.
+            self._forget_usage(reservation.client_id)
 
     def _add(self, reservation: Reservation) -> None:
         self._reservations.add(reservation)
@@ -178,5 +179,8 @@ class Quota:
     def changed(self, client_id: bytes) -> None:
         """Has the client's stored files added up anew, which takes longer the more there are."""
         with self._lock:
-            self._usage.pop(client_id, None)
-            self._changes += 1
+            self._forget_usage(client_id)
+
+    def _forget_usage(self, client_id: bytes) -> None:
+        self._usage.pop(client_id, None)
+        self._changes += 1

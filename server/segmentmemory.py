@@ -30,9 +30,9 @@ class SegmentMemory:
     def buffer(self) -> Iterator[memoryview]:
         """A buffer of `SEGMENT_BYTES`, aligned to a page as O_DIRECT wants it."""
         buffer = self._free.get()
-        if buffer is None:
-            buffer = memoryview(mmap.mmap(-1, SEGMENT_BYTES))
         try:
+            if buffer is None:
+                buffer = memoryview(mmap.mmap(-1, SEGMENT_BYTES))
             yield buffer
         finally:
             self._free.put(buffer)

@@ -162,6 +162,8 @@ class Session4:
                 yield pack_message(answer.result, answer.request_id)
             else:
                 self._log("Put", answer.result, answer.size)
+                if answer.size and not isinstance(answer.result, FileExists):
+                    self._trail.tell(self._upload_event(answer.result))
                 yield pack_message(explain(answer.result), answer.request_id)
 
     def farewell(self) -> Iterator[Buffer]:
@@ -236,8 +238,8 @@ class Session4:
             case End() if failure is not None and not isinstance(failure, FileExists):
                 self._trail.tell(event(Action.UPLOAD))
 
-    def _upload_event(self) -> Event:
-        return self._trail.event(Action.UPLOAD, self._client)
+    def _upload_event(self, failure: Failure | None = None) -> Event:
+        return self._trail.event(Action.UPLOAD, self._client, failure)
 
     def _check_turn(self, request: Request4) -> None:
         introduces = isinstance(request, Register | Connect | Prove)
@@ -350,12 +352,16 @@ class Session4:
         with stream:
             yield pack_message(entry_of(file), request_id)
             link = self._uploads.link
-            for content in files.content(file, stream, request, self._secret):
-                parts = (pack_head(content, request_id), memoryview(content.sealed))
-                if link is None:
-                    yield from parts
-                else:
-                    link.send(parts)
+            contents = files.content(file, stream, request, self._secret)
+            if link is not None:
+                # Should it fail, this ends the data connection: the client waits on that one.
+                with link.sending():
+                    for content in contents:
+                        link.send((pack_head(content, request_id), memoryview(content.sealed)))
+            else:
+                for content in contents:
+                    yield pack_head(content, request_id)
+                    yield memoryview(content.sealed)
         self._log("Get", None, file.size - request.offset)
         self._tell(request, None, file.size - request.offset)
 

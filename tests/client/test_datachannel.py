@@ -15,6 +15,7 @@ from client import Client
 from client.errors import ConnectionFailed, ContentTampered, QuotaExceeded
 from protocol.channel import DATA_PREFACE, TLS_HANDSHAKE
 from protocol.contexts import SEGMENT_BYTES
+from server.errors import StorageError
 from tests.client.running4 import Server4, serving
 
 pytestmark = pytest.mark.usefixtures("quick_keys", "waits")
@@ -227,3 +228,29 @@ def test_what_the_server_refuses_in_the_middle_of_a_stream_is_told(tmp_path: Pat
             with pytest.raises(QuotaExceeded):
                 client.put(endless, "file")
         assert list(client.list()) == []
+
+
+def test_who_lets_data_connections_begin_and_no_more_is_got_around(
+    client: Client, between: Middle, path: Path, tmp_path: Path
+) -> None:
+    between.to_server = lambda passed, data: data if passed < SEGMENT_BYTES else None
+    client.put(path, "file")
+    client.get("file", tmp_path / "fetched")
+    assert (tmp_path / "fetched").read_bytes() == path.read_bytes()
+    assert between.passed["TLS"] > SEGMENT_BYTES
+
+
+def test_a_download_that_the_servers_disk_ends_is_told_why(
+    client: Client, path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client.put(path, "file")
+
+    def failing(_stream: object, _buffer: object) -> int:
+        raise StorageError("Input/output error")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("server.ownfiles.read_fully", failing)
+        with pytest.raises(ConnectionFailed, match="disk or database"):
+            client.get("file", tmp_path / "fetched")
+    client.get("file", tmp_path / "fetched")
+    assert (tmp_path / "fetched").read_bytes() == path.read_bytes()

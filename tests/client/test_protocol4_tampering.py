@@ -1,5 +1,6 @@
 """Somebody who has the server's own certificate ends TLS in the middle and alters what passes."""
 
+import errno
 import os
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -14,9 +15,10 @@ from client.errors import (
     ClientError,
     ConnectionFailed,
     ContentTampered,
+    NotWritten,
     SegmentRefused,
 )
-from client.receipts import read_receipts, verify_receipt
+from client.receipts import ReceiptStore, read_receipts, verify_receipt
 from protocol.contexts import SEGMENT_BYTES
 from protocol.messages4 import Begun, Challenge, Connected, Content, Done, Entries, Entry, Stored
 from protocol.receipts import ReceiptBody
@@ -305,3 +307,37 @@ def test_a_list_that_does_not_end_is_not_followed(
 def test_an_offset_beyond_the_file_is_not_followed(middle: Middle, path: Path) -> None:
     with pytest.raises(BrokenProtocol):
         middle(lambda m: Begun(1 << 40) if isinstance(m, Begun) else m).put(path, "file")
+
+
+def test_receipts_that_could_not_be_kept_do_not_spoil_the_next_ones(
+    alice: Client, path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, second = alice.put(path, "first"), alice.put(path, "second")
+    store = ReceiptStore(tmp_path / "kept")
+    (kept,) = store.store([first])
+    assert kept.path is not None
+    with monkeypatch.context() as patch:
+
+        def full(_descriptor: int) -> None:
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+        patch.setattr(os, "fsync", full)
+        with pytest.raises(NotWritten):
+            store.store([second])
+    assert read_receipts(kept.path) == [first.packed]
+    store.store([second])
+    assert read_receipts(kept.path) == [first.packed, second.packed]
+    with kept.path.open("ab") as file:
+        file.write(b"\1\0\0")  # as a process leaves it that was killed
+    ReceiptStore(tmp_path / "kept").store([first, second])
+    assert read_receipts(kept.path) == [first.packed, second.packed, first.packed, second.packed]
+
+
+def test_a_full_file_of_receipts_is_followed_by_another(
+    alice: Client, path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("client.receipts._FULL_BYTES", 1)
+    store = ReceiptStore(tmp_path / "kept")
+    paths = {store.store([alice.put(path, str(number))])[0].path for number in range(3)}
+    assert len(paths) == 3
+    assert paths == set(store.paths())
