@@ -7,7 +7,7 @@ import select
 import socket
 from collections.abc import Iterator
 
-from client.errors import BrokenProtocol, ConnectionLost, ServerSilent
+from client.errors import ConnectionLost, ServerSilent
 from client.rate import RateLimit
 from protocol.channel import DATA_PREFACE
 from protocol.decoder4 import FrameDecoder
@@ -34,7 +34,7 @@ class DataChannel:
     ) -> "DataChannel":
         """Connects to the server's own address and shows the ticket.
 
-        Raises `ConnectionLost` or `BrokenProtocol` where this is not to be had.
+        Raises `ConnectionLost` where this is not to be had.
         """
         connected: socket.socket | None = None
         try:
@@ -80,16 +80,17 @@ class DataChannel:
     def receive(self, kind: type[Content | Done]) -> Content | Done:
         """The next message, of this kind; sealed content in it is valid until the next call.
 
-        Raises `ConnectionLost`, also when the server ends the connection, and `BrokenProtocol`.
+        Raises `ConnectionLost`, also when the server ends the connection or what comes is none.
         """
         while True:
             try:
                 message = next(self._decoding, None)
             except ProtocolError as error:
-                raise BrokenProtocol(f"the server breaks protocol 4: {error}") from error
+                # Not necessarily the server's fault: nothing but the content is protected here.
+                raise ConnectionLost(f"the data connection was disturbed: {error}") from error
             if message is not None:
                 if not isinstance(message[1], kind):
-                    raise BrokenProtocol(f"the server sent {type(message[1]).__name__}")
+                    raise ConnectionLost("the data connection was disturbed")
                 return message[1]
             self._decoding = self._decoder.written(self._read())
 

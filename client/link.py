@@ -13,7 +13,6 @@ from client.channel4 import Channel4
 from client.datachannel import DataChannel
 from client.errors import (
     BadInput,
-    BrokenProtocol,
     ConnectionFailed,
     FileFailed,
 )
@@ -70,7 +69,7 @@ class Connection4:
             return
         ticket = self.session.attach()
         self.may_attach = False
-        with contextlib.suppress(ConnectionFailed, BrokenProtocol):
+        with contextlib.suppress(ConnectionFailed):
             self.data = DataChannel.open(self.channel.peer, ticket, self.timeout, self.limit)
             self.may_attach = True
         self.session.use_data(self.data)

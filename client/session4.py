@@ -248,6 +248,8 @@ class Session4:
             start, end = segment_span(index, size)
             found = (content.index, content.final, len(content.sealed))
             if found != (index, index == count - 1, end - start + TAG_BYTES):
+                if self._data is not None:  # where anybody may have altered it
+                    raise ConnectionLost("the data connection was disturbed")
                 raise BrokenProtocol(f"the server sends another segment than {index}")
             yield content
 
