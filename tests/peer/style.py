@@ -43,7 +43,10 @@ class Style:
 
     def registration_id(self) -> bytes:
         """What stands for the client id before there is one."""
-        return os.urandom(ID_SIZE) if self.garbage_id_when_registering else bytes(ID_SIZE)
+        if not self.garbage_id_when_registering:
+            return bytes(ID_SIZE)
+        # Not 0x16: the server takes that for the beginning of TLS, as its documents say.
+        return b"\xcc" + os.urandom(ID_SIZE - 1)
 
     def name_field(self, name: bytes) -> bytes:
         """The fixed field of a name; ValueError when this style cannot send it."""
