@@ -6,6 +6,7 @@ Nothing that it carries is trusted: segments are verified by who opens them.
 import select
 import socket
 from collections.abc import Iterator
+from contextlib import ExitStack
 
 from client.errors import ConnectionLost, ServerSilent
 from client.rate import RateLimit
@@ -36,23 +37,20 @@ class DataChannel:
 
         Raises `ConnectionLost` where this is not to be had.
         """
-        connected: socket.socket | None = None
-        try:
-            connected = socket.create_connection(peer, min(timeout, _PATIENCE_SECONDS))
-            connected.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            channel = cls(connected, limit)
-            channel.send(DATA_PREFACE + ticket)
-            channel.receive(Done)
-            connected.settimeout(timeout)
-        except OSError as error:
-            if connected is not None:
-                connected.close()
-            raise _lost(error) from error
-        except BaseException:
-            if connected is not None:
-                connected.close()
-            raise
-        return channel
+        with ExitStack() as unless_open:
+            try:
+                connected = unless_open.enter_context(
+                    socket.create_connection(peer, min(timeout, _PATIENCE_SECONDS))
+                )
+                connected.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+                channel = cls(connected, limit)
+                channel.send(DATA_PREFACE + ticket)
+                channel.receive(Done)
+                connected.settimeout(timeout)
+            except OSError as error:
+                raise _lost(error) from error
+            unless_open.pop_all()
+            return channel
 
     @property
     def ended(self) -> bool:
