@@ -1,7 +1,7 @@
 """Where the server is: `HOST:PORT` as a user writes it."""
 
 import re
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from client.errors import BadInput
 
@@ -10,8 +10,7 @@ _HIGHEST_PORT = 65535
 _PORT = re.compile(r"[0-9]{1,5}")
 
 
-@dataclass(frozen=True, slots=True)
-class Address:
+class Address(NamedTuple):
     """A host name, IPv4 or IPv6 address (without brackets), and a TCP port."""
 
     host: str

@@ -7,7 +7,6 @@ from types import TracebackType
 from typing import BinaryIO, NamedTuple, Self, TypeVar
 
 from client.address import parse_address
-from client.downloading import Whole, download, fetch
 from client.errors import BadInput, ConnectionFailed, FileFailed, NotFound
 from client.link import Link, LinkOptions
 from client.pending import PendingUploads
@@ -152,6 +151,8 @@ class Client:
                 backoff.answered()
             (progress or _unseen)(done, size)
 
+        from client.downloading import download
+
         def attempt() -> Entry:
             with self._link.use() as connection:
                 connection.prepare(connection.session.stat(name).size if size is None else size)
@@ -257,6 +258,8 @@ class Client:
         return self._link.retrying(attempt)
 
     def _read(self, name: str) -> Iterator[bytes]:
+        from client.downloading import Whole, fetch
+
         backoff = self._link.backoff()
         whole: Whole | None = None
         upload_id: bytes | None = None

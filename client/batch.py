@@ -4,12 +4,12 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from client.address import Address
 from client.connection import Connection
-from client.content import SealedContent, largest_file_bytes, open_regular
+from client.content import SealedContent, largest_file_bytes
 from client.errors import (
     BadInput,
     ClientError,
@@ -21,6 +21,7 @@ from client.errors import (
 )
 from client.identity import IdentityStore
 from client.introduction import Introduction
+from client.opening import open_regular
 from client.plan import ListedFile, Plan, make_plan
 from client.progress import Advance, Progress
 from client.report import FileResult, Outcome, Report
@@ -31,8 +32,7 @@ from protocol.generations import Generation
 from protocol.names import check_file_name
 
 
-@dataclass(frozen=True, slots=True)
-class Options:
+class Options(NamedTuple):
     """What the command line says. `timeout` in seconds; None and () leave it to transfer.info."""
 
     directory: Path

@@ -1,10 +1,8 @@
 """From a file on disk to its ciphertext, piece by piece, in constant memory."""
 
 import os
-import stat
 from collections.abc import Generator, Iterator
 from contextlib import closing
-from io import FileIO
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -12,7 +10,8 @@ from typing import Self
 from fastcrc.crc32 import cksum
 
 from client.ahead import Ahead
-from client.errors import FileChanged, FileUnusable
+from client.errors import FileChanged
+from client.opening import open_regular
 from client.sealing import BLOCK_BYTES, encryptor, sealed_size
 from protocol.cksum import Cksum
 from protocol.generations import Generation
@@ -122,16 +121,3 @@ class SealedContent:
             f"{self._shown!r} became {how} while it was being sent, {self.size} bytes were"
             " announced; send it again when nothing writes to it"
         )
-
-
-def open_regular(path: Path) -> FileIO:
-    """The regular file at `path`, opened for unbuffered reading; raises `FileUnusable`."""
-    try:
-        # Without O_NONBLOCK opening a named pipe would wait for its writer.
-        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-    except OSError as error:
-        raise FileUnusable(f"{str(path)!r}: {error.strerror}") from error
-    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-        os.close(descriptor)
-        raise FileUnusable(f"{str(path)!r} is not a regular file; only those can be sent")
-    return FileIO(descriptor)

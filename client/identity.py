@@ -11,8 +11,8 @@ import re
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from pathlib import Path
+from typing import NamedTuple
 
 from client.errors import BadIdentity, NotWritten
 from client.private_files import keep_as_old, sync_directory, write_private
@@ -30,8 +30,7 @@ _CLIENT_ID = re.compile(rf"[0-9a-fA-F]{{{2 * CLIENT_ID_BYTES}}}")
 _REMEDY = "restore it from a copy, or move it away to register as a new client"
 
 
-@dataclass(frozen=True, slots=True)
-class Identity:
+class Identity(NamedTuple):
     """A name, the 16-byte id the server gave, and the private key as PKCS#8 DER.
 
     Without a private key it is a registration that was cut off. `origin` is the file it is from.
@@ -39,8 +38,12 @@ class Identity:
 
     name: str
     client_id: bytes
-    private_key: bytes | None = field(repr=False)
+    private_key: bytes | None
     origin: str = ME_INFO
+
+    def __repr__(self) -> str:
+        # Without the key, which is not to get into logs.
+        return f"Identity({self.name!r}, {self.client_id!r}, {self.origin!r})"
 
     @property
     def usable_key(self) -> bytes:

@@ -5,9 +5,9 @@ pass over, and the private key (RSA of 3072 bits, PKCS#8).
 """
 
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from client.address import Address
 from client.errors import AlreadyRegistered, BadState, NotRegistered
@@ -29,13 +29,15 @@ _BEGIN = "-----BEGIN "
 _REMEDY = "restore it from a copy, or move it away to register anew"
 
 
-@dataclass(frozen=True, slots=True)
-class Identity4:
+class Identity4(NamedTuple):
     """The name and the 16-byte id of this client at one server, and its private key in PEM."""
 
     name: str
     client_id: bytes
-    private_key: bytes = field(repr=False)
+    private_key: bytes
+
+    def __repr__(self) -> str:
+        return f"Identity4({self.name!r}, {self.client_id!r})"  # the key is not to get into logs
 
 
 class Identities:
@@ -120,6 +122,7 @@ def public_key_der(private_key: bytes) -> bytes:
     return public.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
 
 
+@lru_cache(maxsize=1)  # once to see that it is usable, once to use it
 def load_key(private_key: bytes) -> "RSAPrivateKey":
     """The key in this PEM; raises `ValueError` unless it is RSA of 3072 bits."""
     from cryptography.exceptions import UnsupportedAlgorithm

@@ -1,7 +1,7 @@
 """Getting a session key: as the client that me.info says, or as a new one."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from client.errors import ServerKeepsFailing
 from client.identity import Identity, IdentityStore
@@ -9,8 +9,7 @@ from client.sealing import make_private_key, open_session_key, public_key_of
 from client.session3 import Session3
 
 
-@dataclass(frozen=True, slots=True)
-class Introduction:
+class Introduction(NamedTuple):
     """Presents the identity in `store` on the connection of `session`.
 
     `key_bytes` is the length of this generation's AES keys; `step` is told what is being done.

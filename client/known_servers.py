@@ -9,8 +9,8 @@ import base64
 import binascii
 from collections.abc import Iterable
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import NamedTuple
 
 from client.address import Address
 from client.errors import BadState, ServerChanged
@@ -24,8 +24,7 @@ _NO_KEYS = "-"
 _REMEDY = "correct or remove that line"
 
 
-@dataclass(frozen=True, slots=True)
-class KnownServer:
+class KnownServer(NamedTuple):
     """`fingerprint` is None where a certificate authority vouches for the server."""
 
     server: str
@@ -75,7 +74,7 @@ class KnownServers:
         """From now on the server at this address has this certificate; its receipt keys stay."""
         with self._locked():
             known = self.find(address) or KnownServer(server_key(address), None)
-            self._store(replace(known, fingerprint=fingerprint))
+            self._store(known._replace(fingerprint=fingerprint))
 
     def add_receipt_key(self, address: Address, key: bytes) -> None:
         """A key that the server told over a connection that was trusted.
@@ -85,7 +84,7 @@ class KnownServers:
         with self._locked():
             known = self.find(address)
             if known is not None and key not in known.receipt_keys:
-                self._store(replace(known, receipt_keys=(*known.receipt_keys, key)))
+                self._store(known._replace(receipt_keys=(*known.receipt_keys, key)))
 
     def forget(self, address: Address) -> bool:
         """Removes the server and its receipt keys; False when it was not known."""

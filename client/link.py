@@ -4,9 +4,8 @@ import contextlib
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 from client.address import Address
 from client.channel4 import Channel4
@@ -30,8 +29,7 @@ from protocol.names import check_client_name
 T = TypeVar("T")
 
 
-@dataclass(frozen=True, slots=True)
-class LinkOptions:
+class LinkOptions(NamedTuple):
     """How to reach a server; see `client.api.Client`."""
 
     fingerprint: bytes | None
@@ -42,19 +40,30 @@ class LinkOptions:
     limit_rate: int | None
 
 
-@dataclass(slots=True)
 class Connection4:
     """A connection on which this client has proved who it is, with its data connection."""
 
-    channel: Channel4
-    session: Session4
-    identity: Identity4
-    access: Access
-    fingerprint: bytes
-    limit: RateLimit | None
-    timeout: float
-    may_attach: bool
-    data: DataChannel | None = None
+    def __init__(
+        self,
+        channel: Channel4,
+        session: Session4,
+        identity: Identity4,
+        access: Access,
+        fingerprint: bytes,
+        limit: RateLimit | None,
+        timeout: float,
+        *,
+        may_attach: bool,
+    ) -> None:
+        self.channel = channel
+        self.session = session
+        self.identity = identity
+        self.access = access
+        self.fingerprint = fingerprint
+        self.limit = limit
+        self.timeout = timeout
+        self.may_attach = may_attach
+        self.data: DataChannel | None = None
 
     def prepare(self, size: int | None) -> None:
         """Opens a data connection where content of this size, None when unknown, is worth it.

@@ -12,8 +12,8 @@ import os
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from client.state import make_private_directory, writing
 from protocol.contexts import UPLOAD_ID_BYTES
@@ -22,8 +22,7 @@ _FORGOTTEN_AFTER_SECONDS = 30 * 86400
 """Longer than servers keep interrupted uploads."""
 
 
-@dataclass(frozen=True, slots=True)
-class Version:
+class Version(NamedTuple):
     """What tells one version of a file from another: bytes, and nanoseconds since 1970 UTC."""
 
     size: int

@@ -1,8 +1,8 @@
 """What a run is to do, from transfer.info and the arguments that stand in for its lines."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from client.address import Address, parse_address
 from client.errors import BadInput
@@ -15,8 +15,7 @@ MAX_CLIENT_NAME_CHARACTERS = 100
 _DIRECTORY_REMEDY = "create or correct it"
 
 
-@dataclass(frozen=True, slots=True)
-class ListedFile:
+class ListedFile(NamedTuple):
     """A file as the user wrote it, where to find it, and where it was written."""
 
     shown: str
@@ -24,8 +23,7 @@ class ListedFile:
     origin: str
 
 
-@dataclass(frozen=True, slots=True)
-class Plan:
+class Plan(NamedTuple):
     """The server, the client name (None: as in me.info) and the files of one run."""
 
     server: Address

@@ -3,7 +3,6 @@
 import errno
 import itertools
 import os
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -17,6 +16,8 @@ def write_private(path: Path, data: bytes) -> None:
     in here has left behind, the next one removes; two must not write at the same time. Raises
     `OSError`.
     """
+    import tempfile  # brings in a dozen modules, and most runs write nothing here
+
     prefix = f".{path.name}.unfinished-"
     _remove_leftovers(path.parent, prefix)
     # mkstemp creates with mode 0600: the key is at no time readable for others.

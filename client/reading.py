@@ -12,8 +12,8 @@ from types import TracebackType
 from typing import BinaryIO, Self
 
 from client.ahead import Ahead
-from client.content import open_regular
 from client.errors import FileChanged, FileUnusable, StreamLost
+from client.opening import open_regular
 from protocol.contexts import MAX_CONTENT_BYTES, SEGMENT_BYTES, TAG_BYTES
 
 _AHEAD = 3

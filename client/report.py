@@ -4,9 +4,8 @@ import contextlib
 import json
 import os
 import sys
-from dataclasses import asdict, dataclass
 from enum import StrEnum
-from typing import Any
+from typing import Any, NamedTuple
 
 from client.errors import ClientError, ExitStatus, NotWritten
 
@@ -21,8 +20,7 @@ class Outcome(StrEnum):
     UNSENT = "unsent"
 
 
-@dataclass(frozen=True, slots=True)
-class FileResult:
+class FileResult(NamedTuple):
     """One file of a run; as JSON, an object with these fields.
 
     `size` in bytes and `cksum` are those acknowledged, else None; `attempts` is how many times
@@ -86,7 +84,7 @@ class Report:
         self._results.append(result)
         if result.outcome is Outcome.VERIFIED:
             self.step(f"{result.file!r}: {result.size} bytes, checksum {result.cksum}, verified")
-        self._write(asdict(result))
+        self._write(result._asdict())
 
     def finish(self, status: ExitStatus, error: str | None, seconds: float) -> None:
         """The run is over; raises `NotWritten` when stdout does not take it."""

@@ -8,8 +8,7 @@ checksum was found right.
 from collections import Counter, deque
 from collections.abc import Callable
 from contextlib import AbstractContextManager, closing
-from dataclasses import dataclass
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from client.content import PIECE_BYTES, SealedContent
 from client.errors import (
@@ -75,8 +74,7 @@ class Outgoing(Protocol):
         """Shows an attempt at `size` bytes; to be told of every piece's bytes when it is out."""
 
 
-@dataclass(frozen=True, slots=True)
-class Receipt:
+class Receipt(NamedTuple):
     """What the server has acknowledged: size in bytes and checksum of the plain file."""
 
     size: int

@@ -8,8 +8,7 @@ is done with it; a refusal becomes the error that it means; after an error that 
 import os
 from collections import deque
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
-from typing import Protocol, TypeVar
+from typing import NamedTuple, Protocol, TypeVar
 
 from client.channel4 import Answer
 from client.errors import BadInput, BrokenProtocol, ClientError, ConnectionLost, ServerSilent
@@ -87,12 +86,14 @@ class Data(Protocol):
         """The next message, of this kind."""
 
 
-@dataclass(frozen=True, slots=True)
-class Access:
+class Access(NamedTuple):
     """What a connection that was let in has: who signs receipts for whom, and the secret."""
 
     signer: Signer
-    secret: bytes = field(repr=False)
+    secret: bytes
+
+    def __repr__(self) -> str:
+        return f"Access({self.signer!r})"  # the secret is not to get into logs
 
     def content_key(self, salt: bytes, direction: Direction, upload_id: bytes) -> ContentKey:
         """The key of one content of this connection."""

@@ -8,16 +8,15 @@ import fcntl
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from client.errors import BadState, NotWritten
 
 _LARGEST_BYTES = 16 << 20
 
 
-@dataclass(frozen=True, slots=True)
-class Places:
+class Places(NamedTuple):
     """The two directories of the state: what is configured, and what accumulates."""
 
     config: Path

@@ -1,8 +1,8 @@
 """transfer.info: which server, under which name, which files."""
 
 import re
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from client.errors import BadInput
 
@@ -13,16 +13,14 @@ _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 _LINE_END = re.compile(rb"\r\n|\n|\r")
 
 
-@dataclass(frozen=True, slots=True)
-class Line:
+class Line(NamedTuple):
     """A line without trailing blanks, and where it stands: `transfer.info, line 2`."""
 
     text: str
     origin: str
 
 
-@dataclass(frozen=True, slots=True)
-class TransferInfo:
+class TransferInfo(NamedTuple):
     """The lines of transfer.info, not judged yet: address, client name, paths.
 
     A line that is missing is there as an empty one; empty lines between the paths are not.

@@ -9,8 +9,8 @@ import hashlib
 import hmac
 import ssl
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from client.address import Address
 from client.connection import connect_socket
@@ -30,16 +30,14 @@ AskUser = Callable[[str, str], bool]
 """Called with the server and its fingerprint, both as text: whether to trust it from now on."""
 
 
-@dataclass(frozen=True, slots=True)
-class TrustedServer:
+class TrustedServer(NamedTuple):
     """A connection to a server that is the one that is meant, with the fingerprint it showed."""
 
     tls: ssl.SSLSocket
     fingerprint: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class Trust:
+class Trust(NamedTuple):
     """How this client decides whether to trust the server at `address`.
 
     `fingerprint` is what the user says that it must be; `ca_file` replaces the system's certificate

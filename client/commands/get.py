@@ -5,9 +5,9 @@ import stat
 import sys
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import NamedTuple
 
 from client.commands.names import checked_name, checked_prefix
 from client.commands.options import Subparsers, add_limit_rate, add_overwrite, command
@@ -34,8 +34,7 @@ Nothing is ever written outside DIR, whatever the server says.
   eft-client get etc.tar - | tar t"""
 
 
-@dataclass(frozen=True, slots=True)
-class _Wanted:
+class _Wanted(NamedTuple):
     entry: Entry
     local: Path
     root: Path | None  # the directory that the file must not leave

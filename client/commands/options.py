@@ -3,6 +3,7 @@
 import argparse
 import math
 import re
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -20,6 +21,9 @@ DEFAULTS: dict[str, Any] = {
 }
 """The common options as they are when nobody gives them."""
 
+SILENT = partial(argparse.HelpFormatter, width=80)
+"""For a parser that prints nothing: it need not ask for the terminal's width, which takes long."""
+
 _UNITS = {"": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30, "t": 1 << 40}
 _SIZE = re.compile(r"(\d{1,12}(?:\.\d{1,6})?)([kmgt]?)(?:i?b)?", re.IGNORECASE | re.ASCII)
 _YEAR_SECONDS = 365 * 86400
@@ -35,7 +39,9 @@ def common() -> argparse.ArgumentParser:
 
     They have no defaults, so that the parser that comes second does not undo the first one's.
     """
-    parser = argparse.ArgumentParser(add_help=False, argument_default=argparse.SUPPRESS)
+    parser = argparse.ArgumentParser(
+        add_help=False, argument_default=argparse.SUPPRESS, formatter_class=SILENT
+    )
     connection = parser.add_argument_group("server and identity")
     add = connection.add_argument
     add(

@@ -5,10 +5,9 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import asdict, dataclass
 from enum import StrEnum
 from threading import Lock
-from typing import Any
+from typing import Any, NamedTuple
 
 from client.errors import ClientError, ExitStatus
 from client.report import tell, write_out
@@ -30,8 +29,7 @@ class Outcome(StrEnum):
     """Not reached before the command ended."""
 
 
-@dataclass(frozen=True, slots=True)
-class Row:
+class Row(NamedTuple):
     """One file; as JSON, an object with these fields.
 
     `file` is its path here, `name` its name at the server (None where there is none), `size` in
@@ -98,7 +96,7 @@ class Output:
             if row.outcome is Outcome.VERIFIED:
                 self._bytes += row.size or 0
         if self.json_lines:
-            self._out(json.dumps(asdict(row)))
+            self._out(json.dumps(row._asdict()))
         elif text is not None:
             self._out(text)
 

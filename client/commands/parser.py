@@ -2,22 +2,12 @@
 
 import argparse
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from importlib import import_module
+from typing import Any, NoReturn
 
 import protocol
-from client.commands import (
-    batch,
-    completion,
-    get,
-    listing,
-    naming,
-    put,
-    receipts,
-    registering,
-    removing,
-    trust,
-)
-from client.commands.options import DEFAULTS, common
+from client.commands.options import DEFAULTS, SILENT, common
 from client.errors import ExitStatus
 
 PROGRAM = "eft-client"
@@ -46,15 +36,77 @@ over protocol 3. A path that begins with "-" is written "./-path", or behind "--
 exit status:
 """ + "\n".join(f"  {status.value:<8}{status.meaning}" for status in ExitStatus)
 
-COMMANDS = frozenset(
-    "put get ls stat rm mv register whoami receipts trust completion".split()  # noqa: SIM905
-)
-_MODULES = (put, get, listing, removing, naming, registering, receipts, trust, completion)
+_MODULES = {
+    "put": "put",
+    "get": "get",
+    "ls": "listing",
+    "stat": "listing",
+    "rm": "removing",
+    "mv": "naming",
+    "register": "registering",
+    "whoami": "registering",
+    "receipts": "receipts",
+    "trust": "trust",
+    "completion": "completion",
+}
+COMMANDS = frozenset(_MODULES)
+
+
+class _TooNarrow(Exception):
+    """There is something to tell that only the whole parser knows."""
+
+
+class _NarrowParser(argparse.ArgumentParser):
+    def __init__(self, **options: Any) -> None:  # noqa: ANN401 - those of the base
+        super().__init__(**options | {"formatter_class": SILENT})
+
+    def error(self, _message: str) -> NoReturn:
+        raise _TooNarrow
+
+    def print_help(self, _file: object = None) -> None:
+        raise _TooNarrow
 
 
 def make_parser() -> argparse.ArgumentParser:
     """Every command and its options; the namespace has the command's `run`."""
-    parser = argparse.ArgumentParser(
+    from client.commands import batch
+
+    parser = _top(argparse.ArgumentParser)
+    parser.set_defaults(run=batch.run)
+    batch.add(parser)
+    _add_commands(parser, _MODULES.values())
+    return parser
+
+
+def parse(argv: Sequence[str]) -> argparse.Namespace:
+    """The arguments; exits when they are wrong, or ask for help, or for a shell's completion."""
+    if "_ARGCOMPLETE" in os.environ:
+        import argcomplete
+
+        argcomplete.autocomplete(make_parser())
+    return _parse_narrowly(argv) or make_parser().parse_args(argv, _defaults())
+
+
+def _parse_narrowly(argv: Sequence[str]) -> argparse.Namespace | None:
+    # Making the parsers of all commands takes longer than the handshake with the server.
+    modules = [_MODULES[word] for word in argv if word in _MODULES]
+    if not modules:
+        return None
+    parser = _top(_NarrowParser)
+    _add_commands(parser, modules)
+    try:
+        arguments = parser.parse_args(argv, _defaults())
+    except _TooNarrow:
+        return None
+    return arguments if arguments.command else None
+
+
+def _defaults() -> argparse.Namespace:
+    return argparse.Namespace(**DEFAULTS)
+
+
+def _top(kind: type[argparse.ArgumentParser]) -> argparse.ArgumentParser:
+    parser = kind(
         prog=PROGRAM,
         usage=f"{PROGRAM} [OPTION...] [COMMAND ...]",
         description=_DESCRIPTION,
@@ -65,20 +117,12 @@ def make_parser() -> argparse.ArgumentParser:
         allow_abbrev=False,
     )
     parser.add_argument("--version", action="version", version=f"%(prog)s {protocol.__version__}")
-    batch.add(parser)
-    commands = parser.add_subparsers(
-        title="commands", metavar="COMMAND", dest="command", prog=PROGRAM
-    )
-    for module in _MODULES:
-        module.add(commands)
     return parser
 
 
-def parse(argv: Sequence[str]) -> argparse.Namespace:
-    """The arguments; exits when they are wrong, or ask for help, or for a shell's completion."""
-    parser = make_parser()
-    if "_ARGCOMPLETE" in os.environ:
-        import argcomplete
-
-        argcomplete.autocomplete(parser)
-    return parser.parse_args(argv, argparse.Namespace(**DEFAULTS, run=batch.run))
+def _add_commands(parser: argparse.ArgumentParser, modules: Iterable[str]) -> None:
+    commands = parser.add_subparsers(
+        title="commands", metavar="COMMAND", dest="command", prog=PROGRAM
+    )
+    for module in dict.fromkeys(modules):
+        import_module(f"client.commands.{module}").add(commands)

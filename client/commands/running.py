@@ -5,8 +5,7 @@ import io
 import itertools
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from client.commands.asking import ask_about_server
 from client.commands.output import Outcome, Output
@@ -24,8 +23,7 @@ known:     {known}
 presented: {presented}"""
 
 
-@dataclass(frozen=True, slots=True)
-class Context:
+class Context(NamedTuple):
     """What a command gets: its arguments, where to tell, how to reach a server."""
 
     arguments: argparse.Namespace

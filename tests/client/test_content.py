@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from client.content import PIECE_BYTES, SealedContent, largest_file_bytes, open_regular
+from client.content import PIECE_BYTES, SealedContent, largest_file_bytes
 from client.errors import FileChanged, FileUnusable
+from client.opening import open_regular
 from client.sealing import sealed_size
 from protocol.cksum import Cksum
 from protocol.generations import GENERATION_2023A, GENERATION_2024C

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from client.commands import running
+from client.commands import batch, running
 from client.commands.options import size
 from client.commands.output import amount, printable
 from client.commands.parser import COMMANDS, parse
@@ -29,6 +29,60 @@ def test_every_command_has_help(command: str, capsys: pytest.CaptureFixture[str]
     shown = capsys.readouterr().out
     assert "--json" in shown
     assert len(shown.splitlines()) > 10
+
+
+@pytest.mark.parametrize("argv", [["--help"], ["--help", "put"], ["--server", "put", "--help"]])
+def test_help_tells_of_every_command(argv: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        parse(argv)
+
+    shown = capsys.readouterr().out
+    assert [name for name in COMMANDS if f"\n    {name} " not in shown] == []
+
+
+def test_a_wrong_command_is_told_all_that_there_are(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        parse(["put-back", "ls"])
+
+    shown = capsys.readouterr().err
+    assert [name for name in COMMANDS if f"'{name}'" not in shown] == []
+
+
+@pytest.mark.parametrize(
+    ("argv", "command"),
+    [
+        (["--server", "ls", "put", "rm"], "put"),
+        (["--directory", "put", "ls"], "ls"),
+        (["--directory", "put"], None),
+        ([], None),
+    ],
+)
+def test_values_that_read_like_commands_are_values(argv: list[str], command: str | None) -> None:
+    arguments = parse(argv)
+
+    assert arguments.command == command
+    assert (arguments.run is batch.run) == (command is None)
+
+
+def test_a_put_does_not_wait_for_modules_that_it_does_not_use(tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(b"content")
+    script = (
+        "import sys; from client.__main__ import main; import client.api; status = main();"
+        "print(status, *sorted(sys.modules))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script, "put", "--dry-run", "file"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    status, *modules = done.stdout.split("\n")[-2].split()
+
+    assert status == "0"
+    assert "client.sending" in modules
+    unused = ("protocol.messages3", "client.downloading", "fastcrc", "tqdm", "shutil", "tempfile")
+    assert [name for name in unused if name in modules] == []
 
 
 @pytest.mark.parametrize(
