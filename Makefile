@@ -2,6 +2,7 @@
 PYTHON ?= python3
 VENV ?= .venv
 BIN = $(VENV)/bin
+BENCH_VENV ?= build/bench-venv
 
 .PHONY: demo readme test lint bench faults fuzz flood connections soak clean
 
@@ -25,8 +26,10 @@ lint: $(VENV)/installed-for-tests
 # The figures of docs/benchmarks.md, beside those of scp, rsync, rclone and curl to nginx.
 # CASES="1 2" chooses cases, REPEAT=9 the number of runs, QUICK=1 makes a smoke test of it;
 # more is in `python -m benchmarks --help`, to be given as BENCH_FLAGS.
-bench: $(VENV)/installed-for-bench
-	$(BIN)/python -m benchmarks $(CASES) $(if $(REPEAT),--repeat $(REPEAT)) \
+# It measures what `pip install` gives to a user: a copy, with its bytecode.
+bench: $(BENCH_VENV)/installed
+	$(BENCH_VENV)/bin/pip install --quiet --no-deps --force-reinstall .
+	$(BENCH_VENV)/bin/python -m benchmarks $(CASES) $(if $(REPEAT),--repeat $(REPEAT)) \
 	  $(if $(filter-out 0,$(QUICK)),--quick) $(BENCH_FLAGS)
 
 # Every fault of docs/reliability.md, many times over: takes hours. ONLY chooses, as pytest's -k does.
@@ -61,8 +64,10 @@ $(VENV)/installed-for-tests: $(VENV)/installed
 	PYTHONWARNINGS=ignore $(BIN)/python -m pip install --quiet --editable '.[test,lint,bench]'
 	touch $@
 
-$(VENV)/installed-for-bench: $(VENV)/installed
-	PYTHONWARNINGS=ignore $(BIN)/python -m pip install --quiet --editable '.[bench]'
+$(BENCH_VENV)/installed: setup.cfg setup.py
+	$(PYTHON) -m venv $(BENCH_VENV)
+	$(BENCH_VENV)/bin/python -m pip install --quiet --upgrade pip
+	PYTHONWARNINGS=ignore $(BENCH_VENV)/bin/python -m pip install --quiet '.[bench]'
 	touch $@
 
 $(VENV)/installed-for-fuzzing: $(VENV)/installed-for-tests

@@ -18,8 +18,9 @@ _LIMITS = (
     f"--max-bytes-per-client={2**50}",
     "--max-connections-per-address=1000",
 )
-_SERVER = (sys.executable, "-m", "server")
-_CLIENT = (sys.executable, "-m", "client")
+# The programs as installed: `python -m client` would take what lies in the current directory.
+_SERVER = (str(Path(sys.executable).with_name("eft-server")),)
+_CLIENT = (str(Path(sys.executable).with_name("eft-client")),)
 
 
 def _serve(data: Path, port: int, flags: Sequence[str]) -> tuple[str, ...]:
