@@ -7,9 +7,16 @@ import sys
 # loaded, and at every 700th object of a directory's files, takes a tenth of a short run.
 gc.set_threshold(50_000)
 
-from client.commands.running import main  # noqa: E402
+from client.commands import running  # noqa: E402
 
-__all__ = ["main"]
+
+def main() -> int:
+    """Runs the program with the arguments of the process; the exit status."""
+    try:
+        return running.main()
+    finally:
+        gc.freeze()  # nor is it looked for at the end, when all of it goes anyway
+
 
 if __name__ == "__main__":
     sys.exit(main())

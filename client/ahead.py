@@ -18,7 +18,9 @@ class Ahead(Generic[T]):
 
     def __init__(self, source: Iterator[T], depth: int) -> None:
         self._source = source
-        self._free = threading.Semaphore(depth)
+        self._free: SimpleQueue[None] = SimpleQueue()
+        for _ in range(depth):
+            self._free.put(None)
         self._produced: SimpleQueue[T | _End] = SimpleQueue()
         self._closed = False
         self._thread = threading.Thread(target=self._produce, name="reading ahead", daemon=True)
@@ -32,19 +34,19 @@ class Ahead(Generic[T]):
                     raise item.error
                 return
             yield item
-            self._free.release()
+            self._free.put(None)
 
     def close(self) -> None:
         """Waits for the item being produced and ends the thread; may be called at any time."""
         self._closed = True
-        self._free.release()
+        self._free.put(None)
         self._thread.join()
 
     def _produce(self) -> None:
         error: BaseException | None = None
         try:
             while True:
-                self._free.acquire()
+                self._free.get()
                 if self._closed:
                     break
                 try:

@@ -17,6 +17,8 @@ from client.opening import open_regular
 from protocol.contexts import MAX_CONTENT_BYTES, SEGMENT_BYTES, TAG_BYTES
 
 _AHEAD = 3
+# Less is sent by the time that two threads have fallen into step.
+_WORTH_A_THREAD_BYTES = 64 * SEGMENT_BYTES
 _KEPT_SEGMENTS = 16
 
 
@@ -220,7 +222,7 @@ def segments(content: Content, offset: int) -> Generator[PlainSegment, None, Non
     content has not the size that was told.
     """
     content.start(offset)
-    if content.size is None or content.size <= SEGMENT_BYTES:
+    if content.size is None or content.size < _WORTH_A_THREAD_BYTES:
         # A thread that reads from a terminal or a pipe could not be ended.
         yield from _segments(content, offset, 2)
         return

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 import protocol
-from client.__main__ import main
+from client.commands.running import main
 from client.errors import ExitStatus
 from tests.client.test_report import Gone
 from tests.peer.server import PeerServer

@@ -279,7 +279,7 @@ def test_every_command_is_known_as_one(capsys: pytest.CaptureFixture[str]) -> No
 def test_nothing_waits_for_what_it_does_not_need(argv: str) -> None:
     code = f"""
 import sys
-from client.__main__ import main
+from client.commands.running import main
 try:
     main({argv})
 except SystemExit:

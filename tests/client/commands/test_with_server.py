@@ -22,7 +22,7 @@ OTHER = "SHA256:" + "B" * 42 + "A"
 AT_TERMINAL = """
 import fcntl, sys, termios
 fcntl.ioctl(2, termios.TIOCSCTTY, 0)
-from client.__main__ import main
+from client.commands.running import main
 sys.exit(main())
 """
 
