@@ -93,6 +93,19 @@ class Session(Transaction):
             rows: list[Row] = self._cursor.fetchall()
         return rows
 
+    def stream(self, sql: str) -> Iterator[Row]:
+        with driver_calls():
+            cursor: Any = self._connection.cursor(buffered=False)
+            cursor.execute(sql)
+        while True:
+            with driver_calls():
+                rows: list[Row] = cursor.fetchmany(BATCH_ROWS)
+            if not rows:
+                break
+            yield from rows
+        with driver_calls():
+            cursor.close()
+
     def change(self, sql: str, *parameters: Parameter) -> int:
         with _duplicates_told():
             self._execute(sql, parameters)
