@@ -236,8 +236,13 @@ def _arguments(address: Address) -> dict[str, Any]:
         "read_timeout": address.answer_seconds,
         "write_timeout": address.answer_seconds,
         "allow_local_infile": False,
-        # Rows met, not rows altered: repeating an UPDATE must report the same number.
-        "client_flags": [ClientFlag.FOUND_ROWS, -ClientFlag.MULTI_STATEMENTS],
+        # Rows met, not rows altered: repeating an UPDATE must report the same number. For the
+        # attributes of a connection the driver runs a program each time, lsb_release.
+        "client_flags": [
+            ClientFlag.FOUND_ROWS,
+            -ClientFlag.MULTI_STATEMENTS,
+            -ClientFlag.CONNECT_ARGS,
+        ],
     }
     if address.unix_socket:
         # The driver has no TLS on a socket, and warns when the server offers it.
