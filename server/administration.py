@@ -82,7 +82,7 @@ def _record(
 ) -> None:
     event = Event(
         action,
-        operator=_account(),
+        operator=account(),
         client_id=client_id,
         client=client,
         subjects=subjects,
@@ -91,7 +91,7 @@ def _record(
     repository.record([event])
 
 
-def _account() -> str:
+def account() -> str:
     """Who gives the command, behind sudo too."""
     try:
         user = pwd.getpwuid(os.getuid()).pw_name  # not LOGNAME, which says what one likes

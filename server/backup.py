@@ -13,7 +13,6 @@ import errno
 import fcntl
 import json
 import os
-import shutil
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
@@ -22,15 +21,15 @@ from pathlib import Path
 
 import protocol
 from server.config import Config
-from server.durability import make_directory, sync_directory, write_private
+from server.durability import copy_durably, make_directory, sync_directory, write_private
 from server.errors import ConfigurationError, StorageError
 from server.inspection import open_existing
 from server.repository import Repository, open_repository
 from server.storage import DirectoryStorage, object_path
 
-_DATABASE = "eft.sqlite3"
-_MARK = "backup.json"
-_KEYS = ("server.key", "receipt.key", "certificate.pem", "certificate.key")
+DATABASE = "eft.sqlite3"
+MARK = "backup.json"
+KEYS = ("server.key", "receipt.key", "certificate.pem", "certificate.key")
 _MOST_SNAPSHOTS = 20
 # Another file system, none that knows links, too many links, or a system that forbids them.
 _NO_LINKS = frozenset((errno.EXDEV, errno.EPERM, errno.EOPNOTSUPP, errno.EMLINK, errno.ENOSYS))
@@ -56,7 +55,7 @@ class Backup:
         """Brings the target up to date; raises `ServerError`."""
         named = self._copy_until_whole(repository)
         (self.target / "staging").mkdir(mode=0o700, exist_ok=True)  # as in a data directory
-        for name in _KEYS:
+        for name in KEYS:
             source = self.config.data / name
             if source.exists():
                 write_private(self.target / name, source.read_bytes())
@@ -77,13 +76,11 @@ class Backup:
 
     @contextmanager
     def _snapshot(self, repository: Repository) -> Iterator[Repository]:
-        """The copy of the database; the database itself where it has no such copies."""
-        path = self.target / f"{_DATABASE}.new"
+        """The copy of the database."""
+        path = self.target / f"{DATABASE}.new"
         path.unlink(missing_ok=True)
-        if not repository.copy_to(path):
-            yield repository
-            return
-        with closing(open_repository(f"sqlite:///{_quoted(path)}")) as snapshot:
+        repository.copy_to(path)
+        with closing(open_repository(f"sqlite:///{quoted(path)}")) as snapshot:
             # What is not in a backup: bytes that were never acknowledged, or are not needed.
             for upload in list(snapshot.pending_uploads()):
                 snapshot.drop_upload(upload.client_id, upload.upload_id)
@@ -118,17 +115,16 @@ class Backup:
             copy.unlink()
         try:
             if not (self.link and _linked(source, copy)):
-                _copy_durably(source, copy)
+                copy_durably(source, copy)
         except FileNotFoundError:
             return False
         self.added += 1
         return True
 
     def _put_database_in_place(self) -> None:
-        new = self.target / f"{_DATABASE}.new"
-        if new.exists():
-            new.rename(self.target / _DATABASE)
-            new.with_name(f"{new.name}-journal").unlink(missing_ok=True)
+        new = self.target / f"{DATABASE}.new"
+        new.rename(self.target / DATABASE)
+        new.with_name(f"{new.name}-journal").unlink(missing_ok=True)
         sync_directory(self.target)
 
     def _remove_unnamed(self, named: set[Object]) -> None:
@@ -162,10 +158,7 @@ def run(
                 _mark(target, complete=True, made_at=int(began), files=backup.files)
         except OSError as error:
             raise StorageError(f"backup {target}: {error.strerror or error}") from error
-    show(
-        f"{backup.files} files, {backup.size} bytes in {target}, {backup.added} of them new"
-        + ("" if (target / _DATABASE).exists() else "; dump the database now, see the documents")
-    )
+    show(f"{backup.files} files, {backup.size} bytes in {target}, {backup.added} of them new")
     for name in backup.missing:
         complain(StorageError(f"the bytes of {name!r} are gone: not in the backup"))
     return 1 if backup.missing else 0
@@ -177,7 +170,7 @@ def _held(data: Path, target: Path) -> Iterator[None]:
     if target.resolve().is_relative_to(data.resolve()):
         raise ConfigurationError(f"backup {target}: it lies in the data directory")
     make_directory(target)
-    if any(target.iterdir()) and not (target / _MARK).exists():
+    if any(target.iterdir()) and not (target / MARK).exists():
         raise ConfigurationError(f"backup {target}: it is neither empty nor a backup")
     lock = os.open(target / "lock", os.O_RDWR | os.O_CREAT, 0o600)
     try:
@@ -185,7 +178,7 @@ def _held(data: Path, target: Path) -> Iterator[None]:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
             raise ConfigurationError(f"backup {target}: another process uses it") from error
-        if not (target / _MARK).exists():
+        if not (target / MARK).exists():
             _mark(target, complete=False)
         yield
     finally:
@@ -194,7 +187,7 @@ def _held(data: Path, target: Path) -> Iterator[None]:
 
 def _mark(target: Path, **said: object) -> None:
     text = json.dumps({"version": protocol.__version__, **said})
-    write_private(target / _MARK, f"{text}\n".encode())
+    write_private(target / MARK, f"{text}\n".encode())
 
 
 def _linked(source: Path, copy: Path) -> bool:
@@ -207,17 +200,6 @@ def _linked(source: Path, copy: Path) -> bool:
     return True
 
 
-def _copy_durably(source: Path, copy: Path) -> None:
-    temporary = copy.with_name(f".{copy.name}.partial")
-    temporary.unlink(missing_ok=True)
-    with source.open("rb") as stream:
-        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        with os.fdopen(descriptor, "wb") as copied:
-            shutil.copyfileobj(stream, copied, 2**20)
-            copied.flush()
-            os.fsync(copied.fileno())
-    temporary.rename(copy)
-
-
-def _quoted(path: Path) -> str:
+def quoted(path: Path) -> str:
+    """A path as the URL of a database has it."""
     return "".join(f"%{ord(c):02X}" if c in "%#?\t\r\n" else c for c in str(path))

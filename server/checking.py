@@ -215,12 +215,12 @@ def run(
         if mend:
             for problem in Check(repository, storage, live).problems():
                 if problem.kind in REPAIRABLE:
-                    _show(show, problem, as_json=as_json, mended=True)
+                    show_problem(show, problem, as_json=as_json, mended=True)
             _mend(repository, storage, config)
         check, found = Check(repository, storage, live, deep), 0
         for problem in check.problems():
             found += 1
-            _show(show, problem, as_json=as_json, mended=False)
+            show_problem(show, problem, as_json=as_json)
     _show_totals(show, check, found, as_json=as_json)
     return 1 if found else 0
 
@@ -235,7 +235,10 @@ def _mend(repository: Repository, storage: DirectoryStorage, config: Config) -> 
             repository.drop_upload(upload.client_id, upload.upload_id)
 
 
-def _show(show: Callable[[str], None], problem: Problem, *, as_json: bool, mended: bool) -> None:
+def show_problem(
+    show: Callable[[str], None], problem: Problem, *, as_json: bool = False, mended: bool = False
+) -> None:
+    """Shows a problem as one line."""
     if as_json:
         show(json.dumps(asdict(problem) | {"mended": mended}))
         return

@@ -43,11 +43,20 @@ stopped.
 _BACKUP = """\
 Copies what the server keeps to DIRECTORY, laid out like a data directory: the files' bytes, the
 keys, and the database, all of one moment. It may be given while the server runs. A backup that is
-there is brought up to date, and is complete at every moment. MySQL and MariaDB have tools of their
-own for the database: see docs/operations.md for the order of commands.
+there is brought up to date, and is complete at every moment.
 
 On the file system of the data directory objects are linked, which takes no room and no time, and
 protects from mistakes but not from a disk that dies: copy DIRECTORY elsewhere, or give --copy.
+"""
+_RESTORE = """\
+Restores what `backup` made in DIRECTORY to the data directory (--data) and the database
+(--database), both of which must be empty; the database may be of another kind than the one that was
+backed up. Then every file is read and compared with its SHA-256 or checksum. Give the command as
+the user that the server runs as.
+
+No server starts on the data directory before all of it is done. A restore that was broken off goes
+on when the command is given again. The exit status is 1 when it failed or when files are not as
+they were received, each of which is shown; all others are restored then.
 """
 _REMOVE = """\
 Removes a client, its files and its unfinished uploads from the database: it is not let in any more
@@ -92,6 +101,7 @@ def add_to(parser: argparse.ArgumentParser) -> None:
     _add_check(commands)
     _add_audit(commands)
     _add_backup(commands)
+    _add_restore(commands)
 
 
 def _actions(commands: Any, name: str, text: str) -> Any:  # noqa: ANN401 - argparse's is private
@@ -194,6 +204,16 @@ def _add_backup(commands: Any) -> None:  # noqa: ANN401
     backup.add_argument("--copy", action="store_true", help="copy objects, never link them")
 
 
+def _add_restore(commands: Any) -> None:  # noqa: ANN401
+    restore = commands.add_parser(
+        "restore",
+        help="restore a backup to an empty data directory and an empty database",
+        description=_RESTORE,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    restore.add_argument("directory", metavar="DIRECTORY", type=Path)
+
+
 def _add_json(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="one JSON object a line")
 
@@ -231,6 +251,8 @@ def run(call: Call) -> int:
         return _run_check(call)
     if call.flags["command"] == "backup":
         return _run_backup(call)
+    if call.flags["command"] == "restore":
+        return _run_restore(call)
     answer = {
         "token": _run_token, "clients": _run_clients, "files": _run_files, "audit": _run_audit
     }  # fmt: skip
@@ -257,6 +279,12 @@ def _run_backup(call: Call) -> int:
     return backup.run(
         call.config, call.show, call.complain, call.flags["directory"], copy=call.flags["copy"]
     )
+
+
+def _run_restore(call: Call) -> int:
+    from server import restore
+
+    return restore.run(call.config, call.show, call.complain, call.flags["directory"])
 
 
 def _run_audit(call: Call, repository: "Repository") -> int:

@@ -2,6 +2,7 @@
 
 import ctypes
 import os
+import shutil
 from pathlib import Path
 
 _SYNCED_BY_SYNCFS = frozenset(
@@ -28,6 +29,20 @@ def write_private(path: Path, content: bytes) -> None:
         os.fsync(stream.fileno())
     temporary.rename(path)
     sync_directory(path.parent)
+
+
+def copy_durably(source: Path, copy: Path) -> None:
+    """Copies a file to a name that it has once it is whole and its content durable, with mode 0600;
+    the name itself is durable once its directory is synced. Raises `OSError`."""
+    temporary = copy.with_name(f".{copy.name}.partial")
+    temporary.unlink(missing_ok=True)
+    with source.open("rb") as stream:
+        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with os.fdopen(descriptor, "wb") as copied:
+            shutil.copyfileobj(stream, copied, 2**20)
+            copied.flush()
+            os.fsync(copied.fileno())
+    temporary.rename(copy)
 
 
 def sync_file_system(descriptor: int) -> bool:

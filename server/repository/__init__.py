@@ -2,6 +2,7 @@
 
 from server.repository.errors import (
     NameTaken,
+    NotEmpty,
     RepositoryError,
     RepositoryUnavailable,
     SchemaTooNew,
@@ -32,6 +33,7 @@ __all__ = [
     "Client",
     "Event",
     "NameTaken",
+    "NotEmpty",
     "Publication",
     "Published",
     "Renamed",

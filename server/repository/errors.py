@@ -15,6 +15,10 @@ class SchemaTooNew(RepositoryError):
     """A newer server has migrated this database: run that version or restore a backup."""
 
 
+class NotEmpty(RepositoryError):
+    """The database is to be filled and holds rows already: the operator gives an empty one."""
+
+
 class TokenRefused(RepositoryError):
     """The token is unknown, used up, expired or for another name, and which of them nobody is
     told: the client asks the operator for another."""

@@ -202,10 +202,20 @@ class Repository(ABC):
     # The whole
 
     @abstractmethod
-    def copy_to(self, path: Path) -> bool:
+    def copy_to(self, path: Path) -> None:
         """Copies the database as it is at one moment into an SQLite file, which must not exist, for
-        its owner only and durably; False, and no file, where it is of another kind and has tools
-        of its own for that."""
+        its owner only and durably, while others go on writing."""
+
+    @abstractmethod
+    def is_empty(self) -> bool:
+        """Whether it holds nothing at all."""
+
+    @abstractmethod
+    def fill_from(self, copy: Path, event: Event) -> None:
+        """Takes over all that an SQLite file holds which `copy_to` made, and the `event`, which
+        tells the audit trail of it. Where the event is there already nothing is done.
+
+        Raises `NotEmpty` when anything else is there; whatever is raised, nothing was taken."""
 
     @abstractmethod
     def close(self) -> None:

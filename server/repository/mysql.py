@@ -11,10 +11,12 @@ from pathlib import Path
 
 import mysql.connector
 
+from server.repository.copying import copy_rows
 from server.repository.errors import RepositoryUnavailable
 from server.repository.migrations import migrate
 from server.repository.mysql_connections import MOST_CONNECTIONS, Address, Pool, Session
 from server.repository.mysql_failures import Failure, failure, translated
+from server.repository.sqlite import SqliteRepository
 from server.repository.statements import SqlRepository
 from server.repository.transactions import Dialect, T, Work
 
@@ -144,8 +146,18 @@ class MySQLRepository(SqlRepository):
             time.sleep(pause)
             repetition += 1
 
-    def copy_to(self, path: Path) -> bool:  # noqa: ARG002 - mysqldump does it
-        return False
+    def copy_to(self, path: Path) -> None:
+        with closing(SqliteRepository(path)) as copy:
+            self._repeated(lambda: self._copy_to(copy))
+
+    def _copy_to(self, copy: SqliteRepository) -> None:
+        # A session of its own: as long as rows are streaming it can do nothing else.
+        with closing(Session(self._address)) as session:
+            session.usable = False  # whatever ends it early, answers are still on their way
+            session.change("SET SESSION TRANSACTION ISOLATION LEVEL REPEATABLE READ")
+            session.change("START TRANSACTION WITH CONSISTENT SNAPSHOT, READ ONLY")
+            copy._write(lambda transaction: copy_rows(session, transaction))
+            session.usable = True
 
     def close(self) -> None:
         self._pool.close()

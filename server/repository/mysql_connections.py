@@ -93,6 +93,19 @@ class Session(Transaction):
             rows: list[Row] = self._cursor.fetchall()
         return rows
 
+    def stream(self, sql: str) -> Iterator[Row]:
+        with driver_calls():
+            cursor: Any = self._connection.cursor(buffered=False)
+            cursor.execute(sql)
+        while True:
+            with driver_calls():
+                rows: list[Row] = cursor.fetchmany(BATCH_ROWS)
+            if not rows:
+                break
+            yield from rows
+        with driver_calls():
+            cursor.close()
+
     def change(self, sql: str, *parameters: Parameter) -> int:
         with _duplicates_told():
             self._execute(sql, parameters)
@@ -223,8 +236,13 @@ def _arguments(address: Address) -> dict[str, Any]:
         "read_timeout": address.answer_seconds,
         "write_timeout": address.answer_seconds,
         "allow_local_infile": False,
-        # Rows met, not rows altered: repeating an UPDATE must report the same number.
-        "client_flags": [ClientFlag.FOUND_ROWS, -ClientFlag.MULTI_STATEMENTS],
+        # Rows met, not rows altered: repeating an UPDATE must report the same number. For the
+        # attributes of a connection the driver runs a program each time, lsb_release.
+        "client_flags": [
+            ClientFlag.FOUND_ROWS,
+            -ClientFlag.MULTI_STATEMENTS,
+            -ClientFlag.CONNECT_ARGS,
+        ],
     }
     if address.unix_socket:
         # The driver has no TLS on a socket, and warns when the server offers it.

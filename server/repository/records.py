@@ -96,6 +96,7 @@ class Action(StrEnum):
     CLIENT_DISABLED = "client disabled"
     CLIENT_ENABLED = "client enabled"
     CLIENT_REMOVED = "client removed"
+    RESTORED = "restored"
     TRAIL_SHORTENED = "trail shortened"
 
 

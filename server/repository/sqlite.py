@@ -121,7 +121,7 @@ class SqliteRepository(SqlRepository):
         category = RepositoryUnavailable if kind in _UNAVAILABLE else RepositoryError
         return category(f"database {self._path}: {error}")
 
-    def copy_to(self, path: Path) -> bool:
+    def copy_to(self, path: Path) -> None:
         try:
             _make_private(path)
             with self._lock, contextlib.closing(sqlite3.connect(path)) as copy:
@@ -130,7 +130,6 @@ class SqliteRepository(SqlRepository):
             sync_file(path)
         except (OSError, sqlite3.Error) as error:
             raise RepositoryError(f"database {self._path}, copied to {path}: {error}") from error
-        return True
 
     def close(self) -> None:
         with self._lock:
@@ -143,6 +142,9 @@ class _SqliteTransaction(Transaction):
 
     def rows(self, sql: str, *parameters: Parameter) -> list[Row]:
         return self._connection.execute(sql, parameters).fetchall()
+
+    def stream(self, sql: str) -> Iterator[Row]:
+        yield from self._connection.execute(sql)
 
     def change(self, sql: str, *parameters: Parameter) -> int:
         with _duplicates_told():

@@ -32,6 +32,10 @@ class Transaction(Protocol):
         """All rows of a query."""
         ...
 
+    def stream(self, sql: str) -> Iterator[Row]:
+        """All rows of a query, however many. On MySQL nothing else can be asked meanwhile."""
+        ...
+
     def change(self, sql: str, *parameters: Parameter) -> int:
         """The number of rows that an INSERT, UPDATE or DELETE met, whether or not it altered them.
 

@@ -1,6 +1,6 @@
 """Where the bytes of files live."""
 
-from server.storage.directory import DirectoryStorage, object_path, read_fully
+from server.storage.directory import RESTORE_MARK, DirectoryStorage, object_path, read_fully
 from server.storage.staged import StagedFile
 
-__all__ = ["DirectoryStorage", "StagedFile", "object_path", "read_fully"]
+__all__ = ["RESTORE_MARK", "DirectoryStorage", "StagedFile", "object_path", "read_fully"]

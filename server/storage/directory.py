@@ -5,6 +5,7 @@
     <data>/<client id>/<object id>    verified files; ids in hexadecimal
     <data>/orphans/<client id>/<object id>
                                       objects that the database does not know
+    <data>/restore.json               there until a restore is complete
 
 No name that a client sends is ever part of a path. Staging lies in the same file system, so that
 publication is one rename.
@@ -22,6 +23,9 @@ from typing import BinaryIO, Self
 from server.durability import make_directory, sync_directory, sync_file_system
 from server.errors import ConfigurationError, StorageError
 from server.storage.staged import StagedFile, storage_errors
+
+RESTORE_MARK = "restore.json"
+"""In a data directory: a restore was begun there and has not ended."""
 
 _ID = re.compile(r"[0-9a-f]{32}")
 # From here on one sync of the whole file system is quicker than one of each file.
@@ -61,6 +65,7 @@ class DirectoryStorage:
         """The directory to be looked at and not to be changed, and whether a server uses it; when
         none does, none can begin to until `close`. Raises `ConfigurationError`."""
         storage = cls.looking_at(root)
+        _refuse_half_restored(root)
         try:
             storage._lock = os.open(root / "lock", os.O_RDWR)
         except OSError as error:
@@ -71,11 +76,27 @@ class DirectoryStorage:
             return storage, True
         return storage, False
 
+    @classmethod
+    def being_restored(cls, root: Path) -> Self:
+        """The directory, for a restore; raises `ConfigurationError` when somebody else uses it."""
+        storage = cls.__new__(cls)
+        storage._hold(root)
+        return storage
+
     def __init__(self, root: Path) -> None:
         """Makes the directory (0700) if needed.
 
-        Raises `ConfigurationError` when it cannot be used or another server uses it.
+        Raises `ConfigurationError` when it cannot be used, another server uses it, or a restore was
+        broken off there.
         """
+        self._hold(root)
+        try:
+            _refuse_half_restored(root)
+        except ConfigurationError:
+            self.close()
+            raise
+
+    def _hold(self, root: Path) -> None:
         self._name(root)
         try:
             make_directory(root)
@@ -298,6 +319,13 @@ class DirectoryStorage:
             (source / object_id.hex()).rename(target / object_id.hex())
             sync_directory(target)
             sync_directory(source)
+
+
+def _refuse_half_restored(root: Path) -> None:
+    if (root / RESTORE_MARK).exists():
+        raise ConfigurationError(
+            f"data directory {root}: a restore has not ended there: give `restore` again"
+        )
 
 
 def _ids(directory: Path) -> Iterator[bytes]:

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.faults.aftermath import Watch
+from tests.faults.ordeals import Outcome
 from tests.faults.processes import RestartableServer, restartable
 from tests.faults.records import Row, median_and_longest, record
 from tests.faults.senders import Sender, four_senders
@@ -152,6 +153,27 @@ def report(request: pytest.FixtureRequest) -> Report:
                 command=f"make faults ONLY='{module} and [{case}'",
                 note=note,
             )
+        )
+
+    return write
+
+
+Tell = Callable[..., None]
+"""Takes a watched server, the fault, what came of it and, if it is not the usual one, the note."""
+
+
+@pytest.fixture
+def tell(report: Report) -> Tell:
+    """Records what came of a fault as a row of the table."""
+
+    def write(watch: Watch, fault: str, outcome: Outcome, note: str | None = None) -> None:
+        report(
+            fault,
+            database=watch.database,
+            times=outcome.times,
+            losses=outcome.losses,
+            recovery=outcome.recovery,
+            note=outcome.note if note is None else note,
         )
 
     return write

@@ -1,4 +1,4 @@
-"""One way to suffer a fault: under load, then everything that must hold afterwards."""
+"""The ways to suffer a fault: something happens, and then everything must hold that has to."""
 
 import time
 from collections.abc import Callable
@@ -11,12 +11,16 @@ from tests.faults.senders import acknowledgements, failures, sending
 
 Fault = Callable[[Watch], AbstractContextManager[Injected]]
 """Breaks something for as long as its context lasts."""
+Incident = Callable[[int], float]
+"""Lets something happen, for the so-many-eth time from 0; the moment of the monotonic clock from
+which on the server is to recover."""
 
 
 @dataclass
 class Outcome:
     """What came of a fault that was tried some times."""
 
+    times: int
     losses: list[str] = field(default_factory=list)
     recovery: list[float] = field(default_factory=list)
     struck: int = 0
@@ -24,11 +28,36 @@ class Outcome:
     """Files, while the fault lasted."""
     failed: int = 0
     """Tries to send, in all."""
+    restarts: int = 0
+    """How often it took a restart to make disk and database agree to the last object."""
 
     @property
     def note(self) -> str:
         """What happened meanwhile, for the table."""
         return f"meanwhile {self.acknowledged:,} files acknowledged, {self.failed:,} tries failed"
+
+
+def endure(
+    watch: Watch,
+    incident: Incident,
+    *,
+    times: int,
+    serves: Callable[[float], float] | None = None,
+) -> Outcome:
+    """Lets something happen again and again; each time the server serves the next client, which
+    takes the seconds that `serves` tells, and has lost nothing."""
+    outcome = Outcome(times)
+    failed, restarts = failures(watch.senders), watch.restarts
+    for number in range(times):
+        process = watch.server.pid
+        since = incident(number)
+        outcome.recovery.append((serves or watch.serves_next)(since))
+        if watch.server.pid != process:
+            watch.remember()
+        outcome.losses += watch.losses()
+    outcome.failed = failures(watch.senders) - failed
+    outcome.restarts = watch.restarts - restarts
+    return outcome
 
 
 def suffer(
@@ -41,18 +70,20 @@ def suffer(
     enter: Callable[[], None] = lambda: None,
 ) -> Outcome:
     """Lets everybody send while the fault lasts, so many seconds, and checks what follows."""
-    outcome = Outcome()
-    failed = failures(watch.senders)
-    for _ in range(times):
+    acknowledged = struck = 0
+
+    def incident(_number: int) -> float:
+        nonlocal acknowledged, struck
         with sending(watch.senders, reconnecting=reconnecting, enter=enter):
             watch.wait_for_more(0)
             before = acknowledgements(watch.senders)
             with fault(watch) as injected:
                 time.sleep(seconds)
-            outcome.acknowledged += acknowledgements(watch.senders) - before
-        since = time.monotonic()
-        outcome.recovery.append(watch.serves_next(since))
-        outcome.losses += watch.losses()
-        outcome.struck += injected.times
-    outcome.failed = failures(watch.senders) - failed
+            acknowledged += acknowledgements(watch.senders) - before
+        struck += injected.times
+        return time.monotonic()
+
+    outcome = endure(watch, incident, times=times)
+    assert struck > 0
+    outcome.acknowledged, outcome.struck = acknowledged, struck
     return outcome

@@ -3,12 +3,16 @@
 import random
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing
 from dataclasses import dataclass, field
+from itertools import takewhile
 from pathlib import Path
 
+from server.repository import open_repository
+from tests.faults.commits import NEVER, Commit, Rows, commits, contents
 from tests.faults.crashes import Disk
-from tests.faults.tracing import Call, calls, strace
+from tests.faults.tracing import SOCKETS, Call, calls, strace
+from tests.mariadb import MariaDB
 from tests.peer.cksum import cksum
 from tests.peer.client import PeerClient
 from tests.peer4.client import Peer4
@@ -53,25 +57,46 @@ class Promises:
 
 
 @dataclass(frozen=True)
+class Moment:
+    """When the power may go: what was acknowledged `until` then must be kept. `commits` are the
+    numbers of commits that a database beside the disk may have kept."""
+
+    disk: Disk
+    until: float
+    commits: range
+
+
+@dataclass(frozen=True)
 class Recording:
-    """The calls of one server, from its first start on an empty directory to its end."""
+    """The calls of one server, from its first start on an empty directory to its end, and its
+    commits where it has a database server."""
 
     root: Path
     fingerprint: str
     promises: Promises
     calls: list[Call]
+    commits: list[Commit] = field(default_factory=list)
 
-    def prefixes(self) -> Iterator[tuple[Disk, float]]:
-        """The disk before each call that changed it, and when that began; and the disk at the end.
-
-        What was acknowledged before a call began must be on the disk that it found."""
+    def moments(self) -> Iterator[Moment]:
+        """Before each call that changed the disk, while each commit is under way, and the end; the
+        disk is valid until the next one."""
         trial, disk = Disk(self.root), Disk(self.root)
-        changing = [trial.apply(call) for call in self.calls]
-        for call, changes in zip(self.calls, changing, strict=True):
-            if changes:
-                yield disk, call.at
-            disk.apply(call)
-        yield disk, float("inf")
+        changing = {id(call) for call in self.calls if trial.apply(call)}
+        steps: list[tuple[int, Call | Commit]] = [(call.ended, call) for call in self.calls]
+        steps += [(commit.begun, commit) for commit in self.commits]
+        for line, step in sorted(steps, key=lambda one: one[0]):
+            if isinstance(step, Commit) or id(step) in changing:
+                yield Moment(disk, step.at, self._kept(step.begun, line))
+            if isinstance(step, Call):
+                disk.apply(step)
+        yield Moment(disk, float("inf"), self._kept(NEVER, NEVER))
+
+    def _kept(self, begun: int, ended: int) -> range:
+        """How many commits may be there: those that were answered before, and such as were asked
+        for by then, in the order of the answers."""
+        answered = sum(commit.answered < begun for commit in self.commits)
+        under_way = takewhile(lambda commit: commit.begun <= ended, self.commits[answered:])
+        return range(answered, answered + 1 + sum(1 for _ in under_way))
 
 
 Workload = Callable[[int, Promises], None]
@@ -130,22 +155,41 @@ def _files_3(port: int, promises: Promises, names: list[str], sizes: tuple[int, 
             promises.promise(number)
 
 
-def recorded(directory: Path, workload: Workload) -> Recording:
-    """Runs a server under strace while a client sends, and kills it."""
+def recorded(directory: Path, workload: Workload, beside: MariaDB | None = None) -> Recording:
+    """Runs a server under strace while a client sends, and kills it. Its database is SQLite in its
+    data directory, or a new one `beside` it."""
     record, data = directory / "calls", directory / "data"
     promises = Promises("alice")
+    arguments: tuple[str, ...] = ()
+    if beside is not None:
+        name = beside.new_database()
+        arguments = ("--database", beside.url(name))
+        with closing(open_repository(beside.url(name))):
+            pass  # its tables are made before the record begins
     # -D: the server is our child and strace its grandchild, which ends when the server does.
-    with traced(data, ("strace", "-D", *strace(record)[1:])) as server:
+    through = ("strace", "-D", *strace(record, sockets=beside is not None)[1:])
+    with ServerProcess4(data, *arguments, through=through) as server:
         workload(server.port, promises)
     _wait_for_end(record)
-    return Recording(data, server.fingerprint, promises, list(calls(record)))
+    of_all = list(calls(record))
+    of_files = [call for call in of_all if call.name not in SOCKETS]
+    if beside is None:
+        return Recording(data, server.fingerprint, promises, of_files)
+    done = commits(of_all, beside.unix_socket)
+    _require_all_commits(done, beside, name)
+    return Recording(data, server.fingerprint, promises, of_files, done)
 
 
-@contextmanager
-def traced(data: Path, through: tuple[str, ...]) -> Iterator[ServerProcess4]:
-    """A server that runs under another program."""
-    with ServerProcess4(data, through=through) as server:
-        yield server
+def _require_all_commits(done: list[Commit], beside: MariaDB, name: str) -> None:
+    """Or the model would be of another database: carried out again they give the same rows."""
+    with closing(beside.connect(database=name)) as connection:
+        found = contents(connection)
+    with closing(Rows(beside, done)) as rows:
+        assert found in [rows.state(count) for count in _answered(done)]
+
+
+def _answered(done: list[Commit]) -> range:
+    return range(sum(commit.answered < NEVER for commit in done), len(done) + 1)
 
 
 def _wait_for_end(record: Path) -> None:

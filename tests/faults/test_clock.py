@@ -13,7 +13,7 @@ from server.repository import open_repository
 from tests.client.relay import self_signed
 from tests.faults.aftermath import Watch
 from tests.faults.clocks import Clock
-from tests.faults.conftest import Place, Report
+from tests.faults.conftest import Place, Report, Tell
 from tests.faults.injection import Injected
 from tests.faults.lengths import tried
 from tests.faults.ordeals import suffer
@@ -29,7 +29,7 @@ _JUMPS = (_HOUR, -_HOUR, 30 * _DAY, -30 * _DAY, 12 * _YEAR, -12 * _YEAR)
 
 @pytest.mark.parametrize("times", tried(name="jumps", short=1, long=12))
 def test_a_servers_clock_that_jumps_loses_nothing_and_stops_nobody(
-    place: Place, report: Report, times: int, tmp_path: Path
+    place: Place, tell: Tell, times: int, tmp_path: Path
 ) -> None:
     clock = Clock.right(tmp_path)
     jumps = list(_JUMPS) * (times // len(_JUMPS) + 1)
@@ -49,14 +49,8 @@ def test_a_servers_clock_that_jumps_loses_nothing_and_stops_nobody(
         outcome.recovery.append(watch.serves_next(time.monotonic()))
         watch.remember()
         outcome.losses += watch.losses()
-    report(
-        "server's clock jumps by an hour, 30 days or 12 years, forward and back",
-        database=place.shown,
-        times=times,
-        losses=outcome.losses,
-        recovery=outcome.recovery,
-        note=outcome.note,
-    )
+    fault = "server's clock jumps by an hour, 30 days or 12 years, forward and back"
+    tell(watch, fault, outcome)
 
 
 @pytest.mark.parametrize("times", tried(name="token", short=1, long=20))

@@ -13,11 +13,11 @@ from urllib.parse import urlsplit
 import pytest
 
 from tests.faults.aftermath import Watch
-from tests.faults.conftest import Report
+from tests.faults.conftest import Tell
 from tests.faults.databases import Tenant
 from tests.faults.injection import Injected, filled, mounted
 from tests.faults.lengths import tried
-from tests.faults.ordeals import suffer
+from tests.faults.ordeals import endure, suffer
 from tests.faults.processes import restartable
 from tests.faults.relay import relay_to
 from tests.faults.senders import NotSent, Sender4, four_senders, two_hoarders
@@ -62,51 +62,37 @@ Befall = Callable[[Tenant], AbstractContextManager[Injected]]
 def test_a_database_in_trouble_loses_nothing_that_was_acknowledged(
     tenants_watch: Watch,
     tenant: Tenant,
-    report: Report,
+    tell: Tell,
     fault: str,
     befall: Befall,
     seconds: float,
     times: int,
 ) -> None:
     outcome = suffer(tenants_watch, lambda _watch: befall(tenant), times=times, seconds=seconds)
-    assert outcome.struck > 0
-    report(
-        f"database {fault}",
-        database="MariaDB",
-        times=times,
-        losses=outcome.losses,
-        recovery=outcome.recovery,
-        note=outcome.note,
-    )
+    tell(tenants_watch, f"database {fault}", outcome)
 
 
 @pytest.mark.parametrize("times", tried(name="cuts", short=4, long=600))
 def test_a_connection_to_the_database_lost_at_any_statement_loses_nothing(
-    tenants_watch: Watch, tenant: Tenant, report: Report, times: int
+    tenants_watch: Watch, tenant: Tenant, tell: Tell, times: int
 ) -> None:
     watch, relay = tenants_watch, tenant.relay
-    recovery: list[float] = []
-    losses: list[str] = []
     before = relay.cuts
     most = _requests_of_a_round(watch, tenant)
-    for number in range(times):
+
+    def cut(number: int) -> float:
         # Every statement in turn, before it arrives and before its answer does.
         statement = number // 2 % most + 1 if times > most else random.randint(1, most)
         relay.cut_at_request(statement, delivered=_DELIVERED[number % 2])
         since = time.monotonic()
         _round(watch)
         relay.cut_at_request(0, delivered=False)
-        recovery.append(watch.serves_next(since))
-        losses += watch.losses()
+        return since
+
+    outcome = endure(watch, cut, times=times)
     assert relay.cuts > before
-    report(
-        "connection to the database lost at a statement",
-        database="MariaDB",
-        times=times,
-        losses=losses,
-        recovery=recovery,
-        note=f"each of the first {most} statements of a round of sending",
-    )
+    note = f"each of the first {most} statements of a round of sending"
+    tell(watch, "connection to the database lost at a statement", outcome, note)
 
 
 def _requests_of_a_round(watch: Watch, tenant: Tenant) -> int:
@@ -127,7 +113,7 @@ def _round(watch: Watch) -> None:
 
 @pytest.mark.parametrize("times", tried(name="full", short=1, long=20))
 def test_a_database_whose_disk_is_full_loses_nothing_that_was_acknowledged(
-    tmp_path: Path, report: Report, times: int
+    tmp_path: Path, tell: Tell, times: int
 ) -> None:
     with mounted(tmp_path / "disk", 160 * 2**20):
         server = MariaDB(tmp_path / "disk")
@@ -141,20 +127,13 @@ def test_a_database_whose_disk_is_full_loses_nothing_that_was_acknowledged(
                 )
         finally:
             server.remove()
-    report(
-        "database's disk full",
-        database="MariaDB",
-        times=times,
-        losses=outcome.losses,
-        recovery=outcome.recovery,
-        note=outcome.note,
-    )
+    tell(watch, "database's disk full", outcome)
 
 
 @pytest.mark.parametrize("watch", ["sqlite"], indirect=True)
 @pytest.mark.parametrize("times", tried(name="locked-file", short=1, long=20))
 def test_a_database_file_that_another_process_locks_loses_nothing(
-    watch: Watch, report: Report, times: int
+    watch: Watch, tell: Tell, times: int
 ) -> None:
     @contextmanager
     def locked(watch: Watch) -> Iterator[Injected]:
@@ -165,101 +144,68 @@ def test_a_database_file_that_another_process_locks_loses_nothing(
             connection.execute("ROLLBACK")
 
     outcome = suffer(watch, locked, times=times, seconds=1.0)
-    report(
-        "database locked by another process for a second",
-        database="SQLite",
-        times=times,
-        losses=outcome.losses,
-        recovery=outcome.recovery,
-        note=outcome.note,
-    )
+    tell(watch, "database locked by another process for a second", outcome)
 
 
 @pytest.mark.parametrize("times", tried(name="schema", short=1, long=20))
 def test_a_database_of_a_newer_server_is_refused_and_left_as_it_is(
-    watch: Watch, report: Report, times: int, mariadb: MariaDB
+    watch: Watch, tell: Tell, times: int, mariadb: MariaDB
 ) -> None:
-    recovery: list[float] = []
-    losses: list[str] = []
-    for _ in range(times):
+    def newer(_number: int) -> float:
         watch.server.stop()
         _execute(watch, mariadb, "INSERT INTO schema_version VALUES (1000)")
-        status, error = start_in_vain(watch)
-        assert status == 1
-        assert "schema version 1000" in error
+        assert "schema version 1000" in start_in_vain(watch)
         _execute(watch, mariadb, "DELETE FROM schema_version WHERE version = 1000")
         since = time.monotonic()
         watch.server.start()
-        recovery.append(watch.serves_next(since))
-        watch.remember()
-        losses += watch.losses()
-    report(
-        "database's schema of a newer version",
-        database=watch.database,
-        times=times,
-        losses=losses,
-        recovery=recovery,
-        note="the start is refused with one line",
-    )
+        return since
+
+    outcome = endure(watch, newer, times=times)
+    note = "the start is refused with one line"
+    tell(watch, "database's schema of a newer version", outcome, note)
 
 
 @pytest.mark.parametrize("times", tried(name="second", short=1, long=20))
 def test_a_second_server_on_the_same_data_directory_is_refused_and_does_no_harm(
-    watch: Watch, report: Report, times: int
+    watch: Watch, tell: Tell, times: int
 ) -> None:
-    recovery: list[float] = []
-    losses: list[str] = []
-    for _ in range(times):
-        status, error = start_in_vain(watch)
-        assert status == 1
-        assert "in use by another server" in error
-        recovery.append(watch.serves_next(time.monotonic()))
-        losses += watch.losses()
-    report(
-        "second server process on the same data directory",
-        database=watch.database,
-        times=times,
-        losses=losses,
-        recovery=recovery,
-        note="it is refused with one line",
-    )
+    def second(_number: int) -> float:
+        assert "in use by another server" in start_in_vain(watch)
+        return time.monotonic()
+
+    outcome = endure(watch, second, times=times)
+    note = "it is refused with one line"
+    tell(watch, "second server process on the same data directory", outcome, note)
 
 
 @pytest.mark.parametrize("times", tried(name="elsewhere", short=1, long=20))
 def test_a_second_server_on_the_same_database_with_other_data_does_no_harm_by_starting(
-    watch: Watch, report: Report, times: int, tmp_path: Path
+    watch: Watch, tell: Tell, times: int, tmp_path: Path
 ) -> None:
-    recovery: list[float] = []
-    losses: list[str] = []
-    for number in range(times):
+    def elsewhere(number: int) -> float:
         with restartable(
             tmp_path / f"elsewhere {number}", database_url=watch.server.database_url
         ) as second:
             stranger = Sender4(f"stranger {random.getrandbits(64):x}", second.port)
             stranger.register()
             assert "are gone or of another size" in second.log
-        recovery.append(watch.serves_next(time.monotonic()))
-        losses += watch.losses()
-    report(
-        "second server process on the same database, with a data directory of its own",
-        database=watch.database,
-        times=times,
-        losses=losses,
-        recovery=recovery,
-        note="it starts, and logs every file as missing",
-    )
+        return time.monotonic()
+
+    fault = "second server process on the same database, with a data directory of its own"
+    outcome = endure(watch, elsewhere, times=times)
+    tell(watch, fault, outcome, "it starts, and logs every file as missing")
 
 
-def start_in_vain(watch: Watch) -> tuple[int, str]:
-    """Starts one more server as the watched one was started; its exit status and what it wrote."""
+def start_in_vain(watch: Watch) -> str:
+    """Starts one more server as the watched one was started, which must fail; what it wrote."""
     done = subprocess.run(
         [sys.executable, "-m", "server", "--port", "0", "--data", str(watch.server.data),
          "--database", watch.server.database_url],
         cwd=ROOT, capture_output=True, text=True, timeout=_EXIT_SECONDS, check=False,
     )  # fmt: skip
-    assert done.stdout == ""
+    assert (done.returncode, done.stdout) == (1, "")
     assert "Traceback" not in done.stderr
-    return done.returncode, done.stderr
+    return done.stderr
 
 
 def _execute(watch: Watch, mariadb: MariaDB, statement: str) -> None:

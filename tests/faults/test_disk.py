@@ -11,7 +11,7 @@ import pytest
 from _pytest.mark.structures import ParameterSet
 
 from tests.faults.aftermath import Watch
-from tests.faults.conftest import Place, Report, Watching
+from tests.faults.conftest import Place, Tell, Watching
 from tests.faults.injection import (
     Injected,
     failing_calls,
@@ -21,10 +21,11 @@ from tests.faults.injection import (
     read_only,
 )
 from tests.faults.lengths import tried
-from tests.faults.ordeals import Fault, suffer
+from tests.faults.ordeals import Fault, Outcome, endure, suffer
 from tests.faults.senders import Sender4, two_hoarders, until_refused
 
 _SECONDS = 0.3
+_SMALL_DISK_BYTES = 32 * 2**20
 _DISK = ("EIO", "ENOSPC")
 _SYNCS = "fsync,fdatasync,syncfs"
 
@@ -76,96 +77,71 @@ SQLITE_FAULTS = [
 
 @pytest.mark.parametrize(("fault", "cause", "reconnecting", "times"), FAULTS)
 def test_a_disk_that_fails_loses_nothing_that_was_acknowledged(
-    watch: Watch, report: Report, fault: str, cause: Fault, reconnecting: bool, times: int
+    watch: Watch, tell: Tell, fault: str, cause: Fault, reconnecting: bool, times: int
 ) -> None:
-    try_out(watch, report, fault, cause, times, reconnecting=reconnecting)
+    outcome = suffer(watch, cause, times=times, seconds=_SECONDS, reconnecting=reconnecting)
+    tell(watch, fault, outcome, _disk_note(outcome))
 
 
 @pytest.mark.parametrize("watch", ["sqlite"], indirect=True)
 @pytest.mark.parametrize(("fault", "cause", "reconnecting", "times"), SQLITE_FAULTS)
 def test_a_database_file_that_cannot_be_written_loses_nothing_that_was_acknowledged(
-    watch: Watch, report: Report, fault: str, cause: Fault, reconnecting: bool, times: int
+    watch: Watch, tell: Tell, fault: str, cause: Fault, reconnecting: bool, times: int
 ) -> None:
-    try_out(watch, report, fault, cause, times, reconnecting=reconnecting)
-
-
-def try_out(
-    watch: Watch, report: Report, fault: str, cause: Fault, times: int, *, reconnecting: bool
-) -> None:
-    """Suffers a fault and records what came of it."""
-    restarts = watch.restarts
     outcome = suffer(watch, cause, times=times, seconds=_SECONDS, reconnecting=reconnecting)
-    assert outcome.struck > 0
-    report(
-        fault,
-        database=watch.database,
-        times=times,
-        losses=outcome.losses,
-        recovery=outcome.recovery,
-        note=f"struck {outcome.struck:,} times; {outcome.note}; after {watch.restarts - restarts}"
-        " something was left to the next start",
+    tell(watch, fault, outcome, _disk_note(outcome))
+
+
+def _disk_note(outcome: Outcome) -> str:
+    return (
+        f"struck {outcome.struck:,} times; {outcome.note}; after {outcome.restarts}"
+        " something was left to the next start"
     )
-
-
-_SMALL_DISK_BYTES = 32 * 2**20
 
 
 @pytest.mark.parametrize("times", tried(name="full", short=1, long=40))
 def test_a_full_disk_loses_nothing_that_was_acknowledged(
-    place: Place, watching: Watching, report: Report, times: int
+    place: Place, watching: Watching, tell: Tell, times: int
 ) -> None:
     with mounted(place.data, _SMALL_DISK_BYTES):
         watch = watching(place)
         outcome = suffer(
             watch, lambda watch: filled(watch.server.data), times=times, seconds=_SECONDS
         )
-        report(
-            "disk full to the last byte (tmpfs of 32 MiB)",
-            database=place.shown,
-            times=times,
-            losses=outcome.losses,
-            recovery=outcome.recovery,
-            note=outcome.note,
-        )
+        tell(watch, "disk full to the last byte (tmpfs of 32 MiB)", outcome)
 
 
 @pytest.mark.parametrize("times", tried(name="quota", short=1, long=20))
 def test_a_quota_that_is_reached_loses_nothing_that_was_acknowledged(
-    place: Place, watching: Watching, report: Report, times: int
+    place: Place, watching: Watching, tell: Tell, times: int
 ) -> None:
     watch = watching(place, "--max-files-per-client", "40", senders=two_hoarders)
-    losses: list[str] = []
-    recovery: list[float] = []
-    for _ in range(times):
-        refused = [until_refused(sender) for sender in watch.senders]
-        assert all(refused)
-        newcomer = Sender4(f"newcomer {len(recovery)}", watch.server.port)
-        since = time.monotonic()
+    hoarders = tuple(watch.senders)
+
+    def reached(_number: int) -> float:
+        assert all(until_refused(sender) for sender in hoarders)
+        return time.monotonic()
+
+    def serves_a_newcomer(since: float) -> float:
+        newcomer = Sender4(f"newcomer {len(watch.senders)}", watch.server.port)
         newcomer.register()
         newcomer.send()
-        newcomer.close()
-        recovery.append(time.monotonic() - since)
-        losses += watch.losses()
-        losses += newcomer.losses(watch.stored)
-    report(
-        "quota of files reached",
-        database=place.shown,
-        times=times,
-        losses=losses,
-        recovery=recovery,
-    )
+        watch.senders.append(newcomer)
+        return time.monotonic() - since
+
+    outcome = endure(watch, reached, times=times, serves=serves_a_newcomer)
+    tell(watch, "quota of files reached", outcome, "")
 
 
 @pytest.mark.parametrize("times", tried(name="missing", short=1, long=20))
 def test_a_data_directory_that_was_missing_at_a_start_comes_back_with_every_file(
-    place: Place, watching: Watching, report: Report, times: int, tmp_path: Path
+    place: Place, watching: Watching, tell: Tell, times: int, tmp_path: Path
 ) -> None:
     place = replace(place, database_url=place.database_url or f"sqlite:///{tmp_path / 'rows'}")
     watch = watching(place)
-    losses: list[str] = []
-    recovery: list[float] = []
     away = tmp_path / "away"
-    for _ in range(times):
+
+    def missing(_number: int) -> float:
         watch.server.stop()
         place.data.rename(away)
         watch.server.start()
@@ -175,13 +151,7 @@ def test_a_data_directory_that_was_missing_at_a_start_comes_back_with_every_file
         away.rename(place.data)
         since = time.monotonic()
         watch.server.start()
-        recovery.append(watch.serves_next(since))
-        watch.remember()
-        losses += watch.losses()
-    report(
-        "data directory missing at a start",
-        database=place.shown,
-        times=times,
-        losses=losses,
-        recovery=recovery,
-    )
+        return since
+
+    outcome = endure(watch, missing, times=times)
+    tell(watch, "data directory missing at a start", outcome, "")

@@ -8,7 +8,7 @@ from functools import partial
 import pytest
 
 from tests.faults.aftermath import Watch
-from tests.faults.conftest import DATABASES, Place, Report, make_place
+from tests.faults.conftest import DATABASES, Place, Tell, make_place
 from tests.faults.injection import Injected
 from tests.faults.lengths import tried
 from tests.faults.namespaces import APART, enter, inside, losing_packets
@@ -95,7 +95,7 @@ def delay(relay: Relay) -> Iterator[Injected]:
 )
 def test_a_network_in_trouble_loses_nothing_that_was_acknowledged(
     network: tuple[Watch, Relay],
-    report: Report,
+    tell: Tell,
     fault: str,
     cause: Callable[[Relay], AbstractContextManager[Injected]],
     times: int,
@@ -103,19 +103,12 @@ def test_a_network_in_trouble_loses_nothing_that_was_acknowledged(
     watch, relay = network
     outcome = suffer(watch, lambda _watch: cause(relay), times=times, seconds=0.3)
     relay.restart()
-    report(
-        f"network {fault}",
-        database=watch.database,
-        times=times,
-        losses=outcome.losses,
-        recovery=outcome.recovery,
-        note=outcome.note,
-    )
+    tell(watch, f"network {fault}", outcome)
 
 
 @pytest.mark.parametrize("times", tried(name="address", short=1, long=40))
 def test_a_client_whose_address_changes_goes_on_with_its_uploads(
-    watch: Watch, report: Report, times: int
+    watch: Watch, tell: Tell, times: int
 ) -> None:
     @contextmanager
     def moving(watch: Watch) -> Iterator[Injected]:
@@ -128,14 +121,7 @@ def test_a_client_whose_address_changes_goes_on_with_its_uploads(
     outcome = suffer(watch, moving, times=times, seconds=0.5, reconnecting=True)
     assert outcome.failed == 0
     assert outcome.acknowledged > 0
-    report(
-        "client's address changes with every connection",
-        database=watch.database,
-        times=times,
-        losses=outcome.losses,
-        recovery=outcome.recovery,
-        note=outcome.note,
-    )
+    tell(watch, "client's address changes with every connection", outcome)
 
 
 def _set_sources(senders: list[Sender], sources: tuple[str, ...]) -> None:
@@ -144,9 +130,7 @@ def _set_sources(senders: list[Sender], sources: tuple[str, ...]) -> None:
 
 
 @pytest.mark.parametrize("times", tried(name="loss", short=1, long=20))
-def test_a_network_that_loses_packets_loses_no_file(
-    place: Place, report: Report, times: int
-) -> None:
+def test_a_network_that_loses_packets_loses_no_file(place: Place, tell: Tell, times: int) -> None:
     with (
         restartable(place.data, database_url=place.database_url, through=APART) as server,
         inside(server.pid),
@@ -160,12 +144,5 @@ def test_a_network_that_loses_packets_loses_no_file(
             seconds=0.5,
             enter=partial(enter, server.pid),
         )
-    assert outcome.struck > 0
-    report(
-        "network loses 5% of all packets, both ways",
-        database=place.shown,
-        times=times,
-        losses=outcome.losses,
-        recovery=outcome.recovery,
-        note=f"{outcome.struck:,} packets lost; {outcome.note}",
-    )
+    note = f"{outcome.struck:,} packets lost; {outcome.note}"
+    tell(watch, "network loses 5% of all packets, both ways", outcome, note)

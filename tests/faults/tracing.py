@@ -10,6 +10,7 @@ _CALLS = (
     "fallocate,fsync,fdatasync,sync,syncfs,rename,renameat,renameat2,unlink,unlinkat,mkdir,mkdirat,"
     "rmdir,link,linkat,symlink,symlinkat,dup,dup2,dup3,copy_file_range,sendfile"
 )
+SOCKETS = ("connect", "sendto", "recvfrom")
 _MOST_BYTES = 1 << 24  # of one write; strace is not to shorten any
 
 _LINE = re.compile(r"(\d+) +(\d+\.\d+) (.*)")
@@ -19,11 +20,13 @@ _PATH = re.compile(r"<([^>]*)>")
 _UNFINISHED = " <unfinished ...>"
 
 
-def strace(record: Path) -> tuple[str, ...]:
-    """The command that runs what follows it and writes its system calls to `record`."""
+def strace(record: Path, *, sockets: bool = False) -> tuple[str, ...]:
+    """The command that runs what follows it and writes its system calls to `record`, with `sockets`
+    also those by which it asks other processes."""
+    traced = ",".join((_CALLS, *SOCKETS)) if sockets else _CALLS
     return (
         "strace", "-f", "-y", "-ttt", "-xx", "-s", str(_MOST_BYTES), "-e", "signal=kill",
-        "-e", f"trace={_CALLS}", "-o", str(record),
+        "-e", f"trace={traced}", "-o", str(record),
     )  # fmt: skip
 
 

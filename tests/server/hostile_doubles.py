@@ -141,8 +141,14 @@ class FailingRepository(Repository):
     def forget_events(self, before: int) -> int:
         return self._passable().forget_events(before)
 
-    def copy_to(self, path: Path) -> bool:
-        return self._passable().copy_to(path)
+    def copy_to(self, path: Path) -> None:
+        self._passable().copy_to(path)
+
+    def is_empty(self) -> bool:
+        return self._passable().is_empty()
+
+    def fill_from(self, copy: Path, event: Event) -> None:
+        self._passable().fill_from(copy, event)
 
     def close(self) -> None:
         self._real.close()

@@ -109,10 +109,14 @@ class Steps:
     taken: list[str] = field(default_factory=list)
     failing: str | None = None
     error: Callable[[], BaseException] = Crash
+    whole: bool = False
 
-    def fail(self, step: str, error: Callable[[], BaseException] = Crash) -> None:
-        """Raises `error` in place of each step that begins with `step`, until it is None."""
-        self.failing, self.error = step, error
+    def fail(
+        self, step: str, error: Callable[[], BaseException] = Crash, *, whole: bool = False
+    ) -> None:
+        """Raises `error` in place of each step that begins with `step`, or with `whole` is just
+        that, until it is mended."""
+        self.failing, self.error, self.whole = step, error, whole
 
     def mend(self) -> None:
         self.failing = None
@@ -124,7 +128,9 @@ class Steps:
             except ValueError:
                 return  # not ours: the database's or the test runner's
         self.taken.append(what)
-        if self.failing is not None and what.startswith(self.failing):
+        if self.failing is None:
+            return
+        if what == self.failing or (what.startswith(self.failing) and not self.whole):
             raise self.error()
 
 

@@ -3,7 +3,6 @@
 import os
 import shutil
 import stat
-import subprocess
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -15,7 +14,6 @@ from server.config import Config
 from server.errors import ConfigurationError, StorageError
 from server.repository import Repository, open_repository
 from server.storage import DirectoryStorage
-from tests.mariadb import MariaDB
 from tests.peer4.client import Peer4
 from tests.server.on_disk import ALICE, OnDisk
 from tests.server.repository import samples
@@ -43,10 +41,10 @@ def back_up(config: Config, target: Path, *, copy: bool = False) -> str:
     return line
 
 
-def contents(data: Path, database: str | None = None) -> dict[str, bytes]:
+def contents(data: Path) -> dict[str, bytes]:
     """Every file of a data directory, by name."""
-    url = database or Config(data=data).database_url
     storage = DirectoryStorage.looking_at(data)
+    url = Config(data=data).database_url
     with closing(open_repository(url, create=False)) as repository:
         return {
             file.name: storage.path(client.id, file.object_id).read_bytes()
@@ -55,9 +53,9 @@ def contents(data: Path, database: str | None = None) -> dict[str, bytes]:
         }
 
 
-def check(data: Path, database: str | None = None) -> int:
+def check(data: Path) -> int:
     """The exit status of `check --deep`."""
-    config = settings_for_tests(data, database=database)
+    config = settings_for_tests(data)
     return checking.run(config, lambda _: None, deep=True, mend=False, as_json=False)
 
 
@@ -203,31 +201,3 @@ def test_a_server_that_is_being_written_to_is_restored_whole(tmp_path: Path) -> 
     with running(restored, registration="open") as server:
         assert server.stored().keys() >= {("bob", name) for name in steady}
     assert check(restored) == 0
-
-
-def test_mysql_is_restored_as_the_documents_say(tmp_path: Path, mariadb: MariaDB) -> None:
-    data, target, restored = tmp_path / "data", tmp_path / "backup", tmp_path / "restored"
-    before, after = mariadb.new_database(), mariadb.new_database()
-    config = settings_for_tests(data, database=mariadb.url(before))
-    with running(data, registration="open", database=mariadb.url(before)) as server:
-        writer = Writer(server)
-        assert "dump the database now" in back_up(config, target)
-        writer.stop()
-    # The server is stopped: dump, bring the objects up to date.
-    socket = f"--socket={mariadb.unix_socket}"
-    dump = subprocess.run(
-        ["mariadb-dump", "--no-defaults", socket, "--user=eft", "--single-transaction", before],
-        capture_output=True, check=True,
-    )  # fmt: skip
-    back_up(config, target)
-    expected = contents(data, mariadb.url(before))
-    assert expected
-    shutil.rmtree(data)
-    mariadb.run(f"DROP DATABASE {before}")
-    # What is restored.
-    subprocess.run(
-        ["mariadb", "--no-defaults", socket, "--user=eft", after], input=dump.stdout, check=True
-    )
-    shutil.copytree(target, restored)
-    assert check(restored, mariadb.url(after)) == 0
-    assert contents(restored, mariadb.url(after)) == expected

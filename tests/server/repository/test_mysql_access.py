@@ -1,6 +1,7 @@
 """Who is let into a real MariaDB, with which rights, and over which kind of connection."""
 
 import socket
+import subprocess
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
@@ -24,6 +25,15 @@ class TestAccess:
         with pytest.raises(RepositoryUnavailable, match="Access denied") as refused:
             MySQLRepository(replace(by_port, user="guarded", password="hunter2"))
         assert "hunter2" not in str(refused.value)
+
+    def test_opening_it_starts_no_other_program(
+        self, address: Address, open_at: OpenAt, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def start(*arguments: object, **_: object) -> None:
+            raise AssertionError(arguments)
+
+        monkeypatch.setattr(subprocess, "Popen", start)
+        open_at(address).add_client(client())
 
     def test_a_missing_database_is_unavailable(self, address: Address) -> None:
         with pytest.raises(RepositoryUnavailable, match="Unknown database 'nothing'"):
