@@ -137,7 +137,11 @@ class Batch:
     def _send_all(self) -> None:
         options = self._options
         plan = make_plan(
-            options.directory, server=options.server, name=options.name, files=options.files
+            options.directory,
+            server=options.server,
+            name=options.name,
+            files=options.files,
+            takes_files=True,
         )
         self._pending.extend(_File(listed, self._progress, self._clock) for listed in plan.files)
         _check_distinct(self._pending)

@@ -90,6 +90,30 @@ def test_what_is_missing_is_named(tmp_path: Path, arguments: dict[str, str], mes
     assert str(caught.value).startswith(message)
 
 
+@pytest.mark.parametrize("text", [None, "h:1\nalice\n"])
+def test_a_run_that_takes_no_files_points_to_the_command_that_does(
+    tmp_path: Path, text: str | None
+) -> None:
+    if text is not None:
+        write(tmp_path, text)
+
+    with pytest.raises(ClientError, match=r", or name the files to the command `put`$"):
+        make_plan(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "remedy"),
+    [({}, "use --server"), ({"server": "h:1"}, "use FILE arguments")],
+)
+def test_a_run_that_takes_files_points_to_its_own_arguments(
+    tmp_path: Path, arguments: dict[str, str], remedy: str
+) -> None:
+    with pytest.raises(ClientError) as caught:
+        make_plan(tmp_path, takes_files=True, **arguments)
+
+    assert str(caught.value).endswith(f"; write one, or {remedy}")
+
+
 def test_a_directory_that_cannot_be_used_is_named(tmp_path: Path) -> None:
     with pytest.raises(ClientError, match=r"--directory .*: no such directory"):
         make_plan(tmp_path / "missing")
