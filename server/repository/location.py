@@ -4,6 +4,7 @@ from pathlib import Path
 from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
 
 from server.errors import ConfigurationError
+from server.privatefiles import check_private
 from server.repository.interface import Repository
 
 _MYSQL_PORT = 3306
@@ -119,6 +120,9 @@ def _credentials(option_file: str) -> tuple[str, str | None]:
             f"option file {option_file} has a line that is no option of MySQL's"
         ) from None
     password = options.get("password")
+    if password is not None:
+        path = Path(option_file)
+        check_private(path, path.stat(), f"option file {option_file}")
     return (
         str(options.get("user", "")),
         # The driver keeps the quotes that the command-line clients take off.

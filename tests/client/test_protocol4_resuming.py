@@ -3,6 +3,7 @@
 import io
 import os
 import random
+import shutil
 import socket
 from collections.abc import Iterator
 from pathlib import Path
@@ -173,7 +174,7 @@ def test_a_download_goes_on_where_it_was_cut(
         return None if seen in (4, 7) and type(message).__name__ == "Content" else message
 
     with relaying(server4.address, pair, cut_in_the_middle) as relay:
-        identity.with_name(f"{relay.address}.pem").write_bytes(identity.read_bytes())
+        shutil.copy(identity, identity.with_name(f"{relay.address}.pem"))
         with Client(
             relay.address, directory=tmp_path / "bob", fingerprint=pair.fingerprint
         ) as client:
@@ -237,7 +238,7 @@ def test_an_answer_that_is_lost_is_had_again(
     small = tmp_path / "small"
     small.write_bytes(b"1")
     with relaying(server4.address, pair, lose_each_first) as relay:
-        identity.with_name(f"{relay.address}.pem").write_bytes(identity.read_bytes())
+        shutil.copy(identity, identity.with_name(f"{relay.address}.pem"))
         with Client(
             relay.address, directory=tmp_path / "state", fingerprint=pair.fingerprint
         ) as client:
