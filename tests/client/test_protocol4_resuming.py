@@ -1,5 +1,6 @@
 """Connections that are cut: nothing is lost, and what was verified is not sent again."""
 
+import fcntl
 import io
 import os
 import random
@@ -11,11 +12,12 @@ from pathlib import Path
 import pytest
 
 from client import Client, PutResult
-from client.errors import ConnectionFailed, CouldNotConnect
+from client.errors import ConnectionFailed, CouldNotConnect, NotWritten
 from protocol.contexts import SEGMENT_BYTES
 from protocol.messages4 import Begun, Done, Registered, Stored
 from tests.client.relay import Message, Pair, relaying, self_signed
 from tests.client.running4 import Proxy, Server4, proxy_to
+from tests.faults.injection import mounted
 
 pytestmark = pytest.mark.usefixtures("quick_keys")
 
@@ -208,6 +210,66 @@ def test_a_download_goes_on_in_another_process(alice: Client, path: Path, tmp_pa
     assert steps[0] == 5 * SEGMENT_BYTES
     assert (tmp_path / "fetched").read_bytes() == path.read_bytes()
     assert not list(tmp_path.glob(".*"))
+
+
+def test_a_download_that_fills_the_disk_says_what_it_keeps_and_goes_on(
+    alice: Client, path: Path, tmp_path: Path
+) -> None:
+    alice.put(path, "file")
+    disk = tmp_path / "disk"
+    with mounted(disk, SIZE):
+        filler = disk / "filler"
+        filler.write_bytes(bytes(SIZE // 2))
+        with pytest.raises(NotWritten) as caught:
+            alice.get("file", disk / "fetched")
+        (part,) = disk.glob(".fetched.*.part")
+        kept = part.stat().st_size // SEGMENT_BYTES * SEGMENT_BYTES
+        assert kept
+        assert str(caught.value) == (
+            f"'{disk}/fetched' cannot be written: No space left on device; {kept} bytes of it are"
+            f" kept in '{part}', and the same command goes on from there"
+        )
+
+        filler.unlink()
+        steps: list[int] = []
+        with mounted(disk / "more", 2 * SIZE):
+            (disk / "more" / part.name).write_bytes(part.read_bytes())
+            alice.get("file", disk / "more/fetched", progress=lambda done, _: steps.append(done))
+            assert steps[0] == kept
+            assert (disk / "more/fetched").read_bytes() == path.read_bytes()
+
+
+def test_a_download_of_which_nothing_can_be_used_again_leaves_nothing(
+    alice: Client, tmp_path: Path
+) -> None:
+    (tmp_path / "small").write_bytes(os.urandom(SEGMENT_BYTES))
+    alice.put(tmp_path / "small", "small")
+    disk = tmp_path / "disk"
+    with mounted(disk, SEGMENT_BYTES // 2):
+        with pytest.raises(NotWritten) as caught:
+            alice.get("small", disk / "fetched")
+
+        assert str(caught.value) == f"'{disk}/fetched' cannot be written: No space left on device"
+        assert not list(disk.iterdir())
+
+
+def test_a_part_that_another_process_has_just_finished_is_not_written_to(
+    alice: Client, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    target, flock = tmp_path / "fetched", fcntl.flock
+    alice.put(io.BytesIO(b"new"), "file")
+
+    def finish_first(descriptor: int, operation: int) -> None:
+        for part in tmp_path.glob(".fetched.*.part"):
+            part.write_bytes(b"theirs")
+            part.replace(target)
+        flock(descriptor, operation)
+
+    monkeypatch.setattr("client.downloading.fcntl.flock", finish_first)
+    with pytest.raises(NotWritten, match="is being downloaded already"):
+        alice.get("file", target)
+
+    assert target.read_bytes() == b"theirs"
 
 
 def test_a_part_of_another_version_is_not_used(alice: Client, path: Path, tmp_path: Path) -> None:
