@@ -5,6 +5,7 @@ from server.repository.errors import (
     RepositoryError,
     RepositoryUnavailable,
     SchemaTooNew,
+    SchemaTooOld,
     TokenRefused,
     UnknownClient,
 )
@@ -40,6 +41,7 @@ __all__ = [
     "RepositoryError",
     "RepositoryUnavailable",
     "SchemaTooNew",
+    "SchemaTooOld",
     "Sign",
     "StoredFile",
     "Token",

@@ -15,6 +15,10 @@ class SchemaTooNew(RepositoryError):
     """A newer server has migrated this database: run that version or restore a backup."""
 
 
+class SchemaTooOld(RepositoryError):
+    """An older server made this database, and may be running on it: the newer one is started."""
+
+
 class TokenRefused(RepositoryError):
     """The token is unknown, used up, expired or for another name, and which of them nobody is
     told: the client asks the operator for another."""

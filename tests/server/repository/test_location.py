@@ -15,7 +15,9 @@ from server.repository.mysql_connections import Address
 def opened(monkeypatch: pytest.MonkeyPatch) -> list[Address]:
     """The addresses that were opened, without a server behind them."""
     addresses: list[Address] = []
-    monkeypatch.setattr(mysql, "MySQLRepository", addresses.append)
+    monkeypatch.setattr(
+        mysql, "MySQLRepository", lambda address, **_options: addresses.append(address)
+    )
     return addresses
 
 
