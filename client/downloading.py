@@ -77,11 +77,14 @@ def download(
 ) -> Entry:
     """Fetches a file to `target`, which it replaces when it is complete and verified.
 
-    Goes on where an earlier attempt was interrupted. Raises what `fetch` raises, `FileUnusable`
-    before and `NotWritten` after the request was sent.
+    Goes on where an earlier attempt was interrupted. Raises what `fetch` raises, `NotWritten`, and,
+    before anything is asked of the server, `FileUnusable`.
     """
-    if target.is_dir() or not target.parent.is_dir():
-        raise FileUnusable(f"{str(target)!r} is a directory, or is in none")
+    with writing(target):
+        if target.is_dir():
+            raise FileUnusable(f"{str(target)!r} is a directory; name a file")
+        if not target.parent.is_dir():
+            raise FileUnusable(f"there is no directory {str(target.parent)!r}; make it first")
     upload_id, offset = None, 0
     interrupted = list(PartFile.interrupted(target))
     if interrupted:

@@ -250,13 +250,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
             )  # fmt: skip
         else:
             parser.add_argument(
-                flag, dest=setting.name, metavar=_metavar(setting.default),
+                flag, dest=setting.name, metavar=_metavar(setting),
                 default=argparse.SUPPRESS, help=text.replace("%", "%%"),
             )  # fmt: skip
 
 
-def _metavar(default: object) -> str:
-    return {int: "N", float: "SECONDS", Path: "PATH"}.get(type(default), "VALUE")
+def _metavar(setting: "dataclasses.Field[Any]") -> str:
+    if setting.name.endswith("_days"):
+        return "DAYS"
+    if setting.metadata["parse"] is _path:
+        return "PATH"
+    return {int: "N", float: "SECONDS"}.get(type(setting.default), "VALUE")
 
 
 def load(

@@ -216,6 +216,19 @@ def _show_fields(show: Printer, *fields: tuple[str, object]) -> None:
             show(f"{label:<11} {value}")
 
 
+def check_target(data: Path, target: Path) -> None:
+    """Makes the directory of an export; raises `ConfigurationError` where it cannot be one."""
+    if target.resolve().is_relative_to(data.resolve()):
+        raise ConfigurationError(
+            f"cannot export to {target}: it lies in the data directory; name another one"
+        )
+    try:
+        make_directory(target)
+        next(target.iterdir(), None)
+    except OSError as error:
+        raise ConfigurationError(f"cannot export to {target}: {error.strerror}") from error
+
+
 def export_files(
     repository: Repository,
     data: Path,

@@ -73,7 +73,8 @@ class SqliteRepository(SqlRepository):
                 path, timeout=busy_seconds, isolation_level=None, check_same_thread=False
             )
         except (OSError, sqlite3.Error) as error:
-            raise RepositoryUnavailable(f"database {path}: {error}") from error
+            cause = getattr(error, "strerror", None) or error
+            raise RepositoryUnavailable(f"database {path}: {cause}") from error
         try:
             self._configure()
             if upgrade:

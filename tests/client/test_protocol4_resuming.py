@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from client import Client, PutResult
-from client.errors import ConnectionFailed, CouldNotConnect, NotWritten
+from client.errors import ConnectionFailed, CouldNotConnect, FileUnusable, NotWritten
 from protocol.contexts import SEGMENT_BYTES
 from protocol.messages4 import Begun, Done, Registered, Stored
 from tests.client.relay import Message, Pair, relaying, self_signed
@@ -253,6 +253,18 @@ def test_a_download_of_which_nothing_can_be_used_again_leaves_nothing(
         assert not list(disk.iterdir())
 
 
+def test_where_a_download_cannot_go_is_told(alice: Client, tmp_path: Path) -> None:
+    alice.put(io.BytesIO(b"content"), "file")
+    (tmp_path / "there").mkdir()
+    for target, error, message in (
+        ("there", FileUnusable, "is a directory; name a file"),
+        ("missing/file", FileUnusable, "there is no directory '.*missing'; make it first"),
+        ("x" * 256, NotWritten, "cannot be written: File name too long"),
+    ):
+        with pytest.raises(error, match=message):
+            alice.get("file", tmp_path / target)
+
+
 def test_a_part_that_another_process_has_just_finished_is_not_written_to(
     alice: Client, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -318,8 +330,17 @@ def test_a_server_that_is_not_there_is_tried_as_often_as_asked(
 ) -> None:
     with socket.create_server(("127.0.0.1", 0)) as unused:
         address = f"127.0.0.1:{unused.getsockname()[1]}"
-    client = Client(address, directory=tmp_path, fingerprint=f"SHA256:{'A' * 43}", retries=3)
+    told: list[tuple[str, float, int]] = []
+    client = Client(
+        address,
+        directory=tmp_path,
+        fingerprint=f"SHA256:{'A' * 43}",
+        retries=3,
+        on_delay=lambda error, seconds, number: told.append((str(error), seconds, number)),
+    )
 
     with pytest.raises(CouldNotConnect):
         client.presented_fingerprint()
     assert len(waits) == 3
+    refused = f"cannot connect to {address}: Connection refused; is the server running?"
+    assert told == [(refused, seconds, number) for number, seconds in enumerate(waits, 1)]

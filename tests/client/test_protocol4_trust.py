@@ -352,6 +352,18 @@ def test_a_certificate_authority_file_must_hold_one(tmp_path: Path) -> None:
         trust.connect()
 
 
+def test_a_mistake_in_the_authorities_is_told_where_the_certificate_is_known_too(
+    server4: Server4, tmp_path: Path
+) -> None:
+    with client_of(server4.address, tmp_path, fingerprint=server4.fingerprint) as client:
+        client.register("alice")
+    with (
+        client_of(server4.address, tmp_path, ca_file=tmp_path / "missing") as client,
+        pytest.raises(BadInput, match="No such file or directory"),
+    ):
+        client.whoami()
+
+
 def test_pairs_are_of_the_servers_own(server4: Server4) -> None:
     pair = Pair(server4.data / "certificate.pem", server4.data / "certificate.key")
     assert pair.fingerprint == server4.fingerprint
