@@ -12,6 +12,7 @@ from client.link import Link, LinkOptions
 from client.pending import PendingUploads
 from client.posting import PutResult
 from client.receipts import Receipt, ReceiptStore, read_receipts, verify_receipt
+from client.retrying import Announce
 from client.sending import Sender, check_name
 from client.session4 import Session4
 from client.state import Places
@@ -53,6 +54,7 @@ class Client:
         timeout: float = 60.0,
         retries: int = 4,
         limit_rate: int | None = None,
+        on_delay: Announce | None = None,
     ) -> None:
         """Nothing is sent yet.
 
@@ -60,11 +62,18 @@ class Client:
         things. `fingerprint` is that which the server must have; `ca_file` holds certificate
         authorities to trust instead of the system's. `on_unknown_server` is asked, with server and
         fingerprint, whether to trust a server that nothing is known about; without it, such a
-        server is an error. `timeout` is in seconds, `limit_rate` in bytes per second.
+        server is an error. `timeout` is in seconds, `limit_rate` in bytes per second. `on_delay` is
+        told before each wait for another try: of the failure, the seconds, and which try it is.
         """
         places = Places.of(directory)
         options = LinkOptions(
-            _fingerprint(fingerprint), ca_file, on_unknown_server, timeout, retries, limit_rate
+            _fingerprint(fingerprint),
+            ca_file,
+            on_unknown_server,
+            timeout,
+            retries,
+            limit_rate,
+            on_delay,
         )
         self._link = Link(parse_address(server, "server"), places, options)
         self._receipts = ReceiptStore(places.receipts)

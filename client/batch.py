@@ -1,5 +1,6 @@
 """A run: connect, introduce oneself, send the files one after the other, tell how it went."""
 
+import shlex
 import time
 from collections import deque
 from collections.abc import Callable, Iterable
@@ -137,11 +138,16 @@ class Batch:
     def _send_all(self) -> None:
         options = self._options
         plan = make_plan(
-            options.directory, server=options.server, name=options.name, files=options.files
+            options.directory,
+            server=options.server,
+            name=options.name,
+            files=options.files,
+            takes_files=True,
         )
         self._pending.extend(_File(listed, self._progress, self._clock) for listed in plan.files)
         _check_distinct(self._pending)
         name = self._name(plan)
+        self._warn_of_open_keys()
         self._drop_unusable()
         while self._pending:
             try:
@@ -200,6 +206,11 @@ class Batch:
                     raise
                 else:
                     self._verified(self._pending.popleft(), receipt)
+
+    def _warn_of_open_keys(self) -> None:
+        if paths := self._store.open_to_others():
+            shown = " ".join(shlex.quote(str(path)) for path in paths)
+            self._report.warn(f"others can read the private key: chmod 600 {shown}")
 
     def _warn_once(self, server: Address, connection: Connection) -> None:
         if not self._warned and not connection.is_local:

@@ -77,11 +77,14 @@ def download(
 ) -> Entry:
     """Fetches a file to `target`, which it replaces when it is complete and verified.
 
-    Goes on where an earlier attempt was interrupted. Raises what `fetch` raises, `FileUnusable`
-    before and `NotWritten` after the request was sent.
+    Goes on where an earlier attempt was interrupted. Raises what `fetch` raises, `NotWritten`, and,
+    before anything is asked of the server, `FileUnusable`.
     """
-    if target.is_dir() or not target.parent.is_dir():
-        raise FileUnusable(f"{str(target)!r} is a directory, or is in none")
+    with writing(target):
+        if target.is_dir():
+            raise FileUnusable(f"{str(target)!r} is a directory; name a file")
+        if not target.parent.is_dir():
+            raise FileUnusable(f"there is no directory {str(target.parent)!r}; make it first")
     upload_id, offset = None, 0
     interrupted = list(PartFile.interrupted(target))
     if interrupted:
@@ -104,7 +107,8 @@ def download(
 class PartFile:
     """A download on its way, beside its target; locked while it is written.
 
-    Raises `NotWritten`. A context manager, which keeps what was verified for a later attempt.
+    Raises `NotWritten`. A context manager, which keeps what a later attempt can go on from, and
+    nothing else; that it is kept, and where, is then part of a `NotWritten`.
     """
 
     def __init__(self, target: Path, entry: Entry) -> None:
@@ -112,13 +116,16 @@ class PartFile:
         self._entry = entry
         self._path = _part_path(target, entry.upload_id)
         self._whole = Whole(entry)
-        with writing(self._path):
+        with writing(target):
             flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
             descriptor = os.open(self._path, flags, 0o600)
         self._file = os.fdopen(descriptor, "r+b", buffering=0)
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
+            # Another process may have given it its name, or removed it, before it was locked.
+            if not os.path.samestat(os.fstat(descriptor), self._path.stat()):
+                raise FileNotFoundError
+        except (BlockingIOError, FileNotFoundError) as error:
             self._file.close()
             raise NotWritten(f"{str(target)!r} is being downloaded already") from error
 
@@ -152,7 +159,7 @@ class PartFile:
     def go_on_at(self, offset: int) -> None:
         """Keeps the first `offset` bytes, which were verified when they were written."""
         buffer = memoryview(bytearray(min(SEGMENT_BYTES, offset)))
-        with writing(self._path):
+        with writing(self._target):
             self._file.truncate(offset)
             while (position := self._file.tell()) < offset:
                 count = self._file.readinto(buffer[: offset - position])
@@ -164,7 +171,7 @@ class PartFile:
         """Appends verified bytes."""
         self._whole.update(piece)
         rest = piece
-        with writing(self._path):
+        with writing(self._target):
             while rest:
                 rest = rest[self._file.write(rest) :]
 
@@ -196,10 +203,18 @@ class PartFile:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        with contextlib.suppress(OSError):
-            if error is not None and not os.fstat(self._file.fileno()).st_size:
-                self._path.unlink(missing_ok=True)
-        self._file.close()
+        with self._file:
+            if error is None:
+                return
+            kept = self.usable_bytes(self._target, self._entry)
+            if not kept:
+                with contextlib.suppress(OSError):
+                    self._path.unlink(missing_ok=True)
+            elif isinstance(error, NotWritten):
+                raise NotWritten(
+                    f"{error}; {kept} bytes of it are kept in {str(self._path)!r}, and the same"
+                    " command goes on from there"
+                ) from error.__cause__
 
 
 def _part_path(target: Path, upload_id: bytes) -> Path:

@@ -10,12 +10,12 @@ import binascii
 import re
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import NamedTuple
 
 from client.errors import BadIdentity, NotWritten
-from client.private_files import keep_as_old, sync_directory, write_private
+from client.private_files import is_open, keep_as_old, sync_directory, write_private
 from client.sealing import check_private_key
 from protocol.errors import UnsafeName
 from protocol.header import CLIENT_ID_BYTES
@@ -78,6 +78,18 @@ class IdentityStore:
     def load_unfinished(self) -> Identity | None:
         """The registration that `begin` has written and `complete` has not seen through."""
         return self._load_info(ME_INFO_NEW)
+
+    def open_to_others(self) -> tuple[Path, ...]:
+        """The files with a private key that others than their owner may read.
+
+        They are no error: existing clients of the protocol make them so.
+        """
+        found = []
+        for path in (self._directory / name for name in (ME_INFO, ME_INFO_NEW, PRIV_KEY)):
+            with suppress(OSError):  # most often: it is not there
+                if is_open(path.stat()):
+                    found.append(path)
+        return tuple(found)
 
     def check_writable(self) -> None:
         """Raises `NotWritten` when an identity could not be stored: to be asked before a name is

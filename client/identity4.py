@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from client.address import Address
 from client.errors import AlreadyRegistered, BadState, NotRegistered
 from client.known_servers import server_key
-from client.private_files import sync_directory, write_private
+from client.private_files import READABLE_BY_OTHERS, sync_directory, write_private
 from client.state import locked, make_private_directory, read_text, writing
 from protocol.errors import UnsafeName
 from protocol.header import CLIENT_ID_BYTES
@@ -52,7 +52,7 @@ class Identities:
 
     def load(self, address: Address) -> Identity4:
         """The identity at this server; raises `NotRegistered` when there is none."""
-        text = read_text(self.path(address))
+        text = read_text(self.path(address), READABLE_BY_OTHERS)
         if text is None:
             raise NotRegistered(
                 str(address),
@@ -77,7 +77,7 @@ class Identities:
                 f"this client is registered there ({self.path(address)})",
                 "move that file away to register as another client",
             )
-        unfinished = read_text(self._unfinished(address))
+        unfinished = read_text(self._unfinished(address), READABLE_BY_OTHERS)
         if unfinished is not None:
             return _key(unfinished.encode(), str(self._unfinished(address)))
         key = make_key()

@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 from client.address import Address
 from client.errors import BadState, ServerChanged
-from client.private_files import write_private
+from client.private_files import WRITABLE_BY_OTHERS, write_private
 from client.state import locked, read_text, writing
 from protocol.channel import format_fingerprint, parse_fingerprint
 from protocol.responses4 import RECEIPT_KEY_BYTES
@@ -53,7 +53,7 @@ class KnownServers:
 
     def all(self) -> tuple[KnownServer, ...]:
         """All of them, in the order of the file."""
-        text = read_text(self._path) or ""
+        text = read_text(self._path, WRITABLE_BY_OTHERS) or ""
         lines = enumerate(text.splitlines(), 1)
         return tuple(
             self._parsed(line, number)

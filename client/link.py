@@ -18,7 +18,7 @@ from client.errors import (
 from client.identity4 import Identities, Identity4, public_key_der
 from client.known_servers import KnownServers
 from client.rate import RateLimit
-from client.retrying import Backoff
+from client.retrying import Announce, Backoff
 from client.session4 import Access, Session4
 from client.state import Places
 from client.trust import AskUser, Trust
@@ -38,6 +38,7 @@ class LinkOptions(NamedTuple):
     timeout: float
     retries: int
     limit_rate: int | None
+    on_delay: Announce | None = None
 
 
 class Connection4:
@@ -159,7 +160,8 @@ class Link:
 
     def backoff(self) -> Backoff:
         """For one piece of work."""
-        return Backoff(self._options.retries, _say_nothing, sleep=_sleep)
+        announce = self._options.on_delay or _say_nothing
+        return Backoff(self._options.retries, announce, sleep=_sleep)
 
     def close(self) -> None:
         """Ends the connection, if there is one; the next use makes another."""

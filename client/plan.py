@@ -13,6 +13,7 @@ from protocol.names import check_client_name
 MAX_CLIENT_NAME_CHARACTERS = 100
 
 _DIRECTORY_REMEDY = "create or correct it"
+_PUT = "name the files to the command `put`"
 
 
 class ListedFile(NamedTuple):
@@ -37,8 +38,12 @@ def make_plan(
     server: str | None = None,
     name: str | None = None,
     files: Sequence[str] = (),
+    takes_files: bool = False,
 ) -> Plan:
     """Arguments where given, lines of the transfer.info in `directory` elsewhere.
+
+    `takes_files` says whether files can be named where this is called: what is missing is then
+    asked for there, else the errors point to the command that takes them.
 
     Paths in `files` are relative to the current directory, those in transfer.info to `directory`.
     transfer.info is not read when the arguments say everything. Raises `BadInput` when something
@@ -55,25 +60,27 @@ def make_plan(
     complete = server is not None and name is not None and bool(files)
     info = None if complete else read_transfer_info(directory)
     return Plan(
-        _server(directory, info, server),
+        _server(directory, info, server, "use --server" if takes_files else _PUT),
         _name(info, name),
-        _files(directory, info, files),
+        _files(directory, info, files, "use FILE arguments" if takes_files else _PUT),
     )
 
 
-def _missing(directory: Path, line: int, argument: str) -> BadInput:
+def _missing(directory: Path, line: int, other_way: str) -> BadInput:
     return BadInput(
         f"{TRANSFER_INFO}, line {line}",
         f"no such file in {str(directory)!r}",
-        f"write one, or use {argument}",
+        f"write one, or {other_way}",
     )
 
 
-def _server(directory: Path, info: TransferInfo | None, argument: str | None) -> Address:
+def _server(
+    directory: Path, info: TransferInfo | None, argument: str | None, other_way: str
+) -> Address:
     if argument is not None:
         return parse_address(argument, "--server")
     if info is None:
-        raise _missing(directory, 1, "--server")
+        raise _missing(directory, 1, other_way)
     return parse_address(info.server.text, info.server.origin)
 
 
@@ -95,16 +102,16 @@ def _name(info: TransferInfo | None, argument: str | None) -> Line | None:
 
 
 def _files(
-    directory: Path, info: TransferInfo | None, arguments: Sequence[str]
+    directory: Path, info: TransferInfo | None, arguments: Sequence[str], other_way: str
 ) -> tuple[ListedFile, ...]:
     if arguments:
         return tuple(ListedFile(path, Path(path), "FILE argument") for path in arguments)
     if info is None:
-        raise _missing(directory, 3, "FILE arguments")
+        raise _missing(directory, 3, other_way)
     if not info.files:
         raise BadInput(
             f"{TRANSFER_INFO}, line 3",
             "empty or missing",
-            "write the path of the file to send, or use FILE arguments",
+            f"write the path of the file to send, or {other_way}",
         )
     return tuple(ListedFile(line.text, directory / line.text, line.origin) for line in info.files)

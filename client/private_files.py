@@ -6,6 +6,9 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
+READABLE_BY_OTHERS = 0o077
+WRITABLE_BY_OTHERS = 0o022
+
 _NO_HARD_LINKS = frozenset((errno.EPERM, errno.EOPNOTSUPP, errno.EMLINK, errno.ENOSYS))
 
 
@@ -38,6 +41,16 @@ def _remove_leftovers(directory: Path, prefix: str) -> None:
     for path in directory.iterdir():
         if path.name.startswith(prefix):
             path.unlink(missing_ok=True)
+
+
+def is_open(status: os.stat_result, modes: int = READABLE_BY_OTHERS) -> bool:
+    """Whether others may use the file in one of the ways in `modes`, bits of a mode.
+
+    As with ssh, what an administrator has made for the user may be open to its group.
+    """
+    if status.st_uid != os.geteuid():
+        modes &= 0o007
+    return bool(status.st_mode & modes)
 
 
 def sync_directory(directory: Path) -> None:

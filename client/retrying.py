@@ -10,17 +10,20 @@ FIRST_WAIT_SECONDS = 0.5
 LONGEST_WAIT_SECONDS = 30.0
 
 
+Announce = Callable[[ConnectionFailed, float, int], None]
+"""Is told of a failure, of the seconds until the next try, and of that try's number, from 1."""
+
+
 class Backoff:
     """Waits between tries: twice as long each time, bounded, and never quite the same.
 
-    `retries` is how many failures in a row are followed by another try; `announce` is told of the
-    failure, the seconds until the next try, and its number.
+    `retries` is how many failures in a row are followed by another try.
     """
 
     def __init__(
         self,
         retries: int,
-        announce: Callable[[ConnectionFailed, float, int], None],
+        announce: Announce,
         *,
         sleep: Callable[[float], None] = time.sleep,
         # Not a secret: it keeps clients apart that lost the same server at the same moment.

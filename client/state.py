@@ -6,12 +6,14 @@ written again is so under a lock.
 
 import fcntl
 import os
+import shlex
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
 from client.errors import BadState, NotWritten
+from client.private_files import READABLE_BY_OTHERS, is_open
 
 _LARGEST_BYTES = 16 << 20
 
@@ -49,10 +51,15 @@ class Places(NamedTuple):
         return self.data / "uploads"
 
 
-def read_text(path: Path) -> str | None:
-    """The text in a file of the state, None without the file; raises `BadState`."""
+def read_text(path: Path, refused_modes: int = 0) -> str | None:
+    """The text in a file of the state, None without the file; raises `BadState`.
+
+    So it does when others may use the file in one of the ways in `refused_modes`.
+    """
     try:
         with path.open("rb") as file:
+            if is_open(os.fstat(file.fileno()), refused_modes):
+                raise _too_open(path, refused_modes)
             data = file.read(_LARGEST_BYTES + 1)
     except FileNotFoundError:
         return None
@@ -65,6 +72,12 @@ def read_text(path: Path) -> str | None:
     if len(data) > _LARGEST_BYTES:
         raise BadState(str(path), "too large", "restore it from a copy")
     return text
+
+
+def _too_open(path: Path, modes: int) -> BadState:
+    able = "read" if modes == READABLE_BY_OTHERS else "change"
+    remedy = f"chmod 600 {shlex.quote(str(path))}"
+    return BadState(str(path), f"its mode lets others {able} it", remedy)
 
 
 def make_private_directory(directory: Path) -> None:

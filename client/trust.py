@@ -57,6 +57,8 @@ class Trust(NamedTuple):
         Raises `NotTrusted`, `ConnectionFailed`, `NoSuchHost`, `ServerFault`, `BadState`.
         """
         entry = self.known.find(self.address)
+        if self.ca_file is not None:  # a mistake in it is told also where the certificate is known
+            self._verifying_context()
         if entry is not None and entry.fingerprint is not None:
             if self.fingerprint not in (None, entry.fingerprint):
                 raise self._changed(entry.shown_fingerprint, self.fingerprint or b"")

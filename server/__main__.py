@@ -25,7 +25,7 @@ beside the server's code.
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the command line; returns the exit status: 0 well, 1 the server failed, 2 misuse."""
-    flags = vars(make_parser().parse_args(arguments))
+    flags = vars(_parsed(arguments))
     if isinstance(sys.stdout, io.TextIOWrapper):  # a name need not be in the terminal's alphabet
         sys.stdout.reconfigure(errors="backslashreplace")
     try:
@@ -39,6 +39,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 1
     except KeyboardInterrupt:
         return 130
+
+
+def _parsed(arguments: Sequence[str] | None) -> argparse.Namespace:
+    parser = make_parser()
+    parsed, unknown = parser.parse_known_args(arguments)
+    if unknown:
+        before = "; settings go before the command" if parsed.command else ""
+        parser.error(f"unrecognized arguments: {' '.join(unknown)}{before}")
+    return parsed
 
 
 def _run(flags: dict[str, object]) -> int:
@@ -61,6 +70,8 @@ def _answer(config: Config, flags: dict[str, object]) -> int:
     def complain(failure: ServerError) -> None:
         _complain(f"error: {failure}")
 
+    if sys.stdout is None:  # `>&-`: a token, say, would be made and seen by nobody
+        raise ConfigurationError("standard output is closed, which the answer goes to")
     return commands.run(commands.Call(config, flags, print, complain, _confirm))
 
 
@@ -75,6 +86,7 @@ def make_parser() -> argparse.ArgumentParser:
     """Every setting and every command of the server."""
     parser = argparse.ArgumentParser(
         prog="python -m server",
+        usage="%(prog)s [SETTING...] [COMMAND ...]",
         description=_DESCRIPTION,
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,

@@ -192,7 +192,14 @@ def remove_client(
 
 
 def shorten_trail(repository: Repository, show: Printer, before: int) -> None:
-    """Removes what of the audit trail is older (seconds since 1970 UTC), and says so in it."""
+    """Removes what of the audit trail is older (seconds since 1970 UTC), and says so in it.
+
+    Raises `ConfigurationError` for a moment to come, which is a mistake that would remove all.
+    """
+    if before > time.time():
+        raise ConfigurationError(
+            f"{format_time(before)} is yet to come: name a moment that is past, such as 365d"
+        )
     forgotten = repository.forget_events(before * MICROSECONDS)
     show(f"removed {forgotten} events from before {format_time(before)}")
     told = f"{forgotten} before {format_time(before)}"

@@ -149,8 +149,8 @@ def run(
     Objects are linked where that is possible, unless `copy` says no. Raises `ServerError`.
     """
     began = time.time()
-    storage, _ = DirectoryStorage.watching(config.data)
-    with closing(storage), closing(open_existing(config)) as repository:
+    storage, live = DirectoryStorage.watching(config.data)
+    with closing(storage), closing(open_existing(config, alone=not live)) as repository:
         try:
             with _held(config.data, target):
                 backup = Backup(config, storage, target, link=not copy)

@@ -14,6 +14,7 @@ from cryptography.x509.oid import NameOID
 from protocol.channel import ALPN, format_fingerprint
 from server.durability import write_private
 from server.errors import ConfigurationError
+from server.privatefiles import check_private
 
 _VALID = timedelta(days=365 * 30)  # clients pin it: its end would only lock them out
 _CLOCK_SLACK = timedelta(days=1)
@@ -49,8 +50,7 @@ class Certificate:
         Raises `ConfigurationError`.
         """
         try:
-            if self._key.stat().st_mode & 0o077:
-                raise ConfigurationError(f"{self._key} is open to others: chmod 600 {self._key}")
+            check_private(self._key, self._key.stat(), str(self._key))
             certificate = x509.load_pem_x509_certificates(self._chain.read_bytes())[0]
             context = _context(self._chain, self._key)
         except OSError as error:  # ssl.SSLError is one: the key does not fit the certificate

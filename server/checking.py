@@ -209,7 +209,7 @@ def run(
     be checked, or mended because a server runs.
     """
     storage, live = DirectoryStorage.watching(config.data)
-    with closing(storage), closing(open_existing(config)) as repository:
+    with closing(storage), closing(open_existing(config, alone=not live)) as repository:
         if mend and live:
             raise ConfigurationError("a server is running: stop it before --repair")
         if mend:

@@ -93,7 +93,9 @@ def parse_moment(text: str, now: Callable[[], float] = time.time) -> int:
 
 def add_to(parser: argparse.ArgumentParser) -> None:
     """Adds every command to the command line of the server."""
-    commands = parser.add_subparsers(dest="command", metavar="COMMAND", title="commands")
+    commands = parser.add_subparsers(
+        dest="command", metavar="COMMAND", title="commands", prog=parser.prog
+    )
     commands.add_parser("fingerprint", help="print what clients know this server by")
     _add_tokens(_actions(commands, "token", "let clients register over protocol 4"))
     _add_clients(_actions(commands, "clients", "show or change the registered clients"))
@@ -349,6 +351,7 @@ def _run_files(call: Call, repository: "Repository") -> int:
         case _:
             failures: list[ServerError] = []
             target = call.flags["directory"]
+            inspection.check_target(data, target)
             for path in inspection.export_files(
                 repository, data, target, failures.append, client=only
             ):

@@ -18,6 +18,7 @@ from typing import Any
 from protocol.generations import GENERATION_2023A
 from protocol.names import NAME_BYTES
 from server.errors import ConfigurationError
+from server.privatefiles import check_private
 
 _UNITS = {"": 1, "k": 2**10, "m": 2**20, "g": 2**30, "t": 2**40}
 _SIZE = re.compile(r"(\d+) ?(?:([kmgt])(?:i?b)?|b)?", re.IGNORECASE | re.ASCII)
@@ -216,12 +217,14 @@ class Config:
         """The password from `EFT_DATABASE_PASSWORD` or the password file, None without either."""
         if self.database_password_file is None:
             return environment.get("EFT_DATABASE_PASSWORD")
-        return _read(self.database_password_file, 4096).rstrip("\r\n")
+        return _read(self.database_password_file, 4096, secret=True).rstrip("\r\n")
 
 
-def _read(path: Path, limit: int) -> str:
+def _read(path: Path, limit: int, *, secret: bool = False) -> str:
     try:
         with path.open("rb") as stream:
+            if secret:
+                check_private(path, os.fstat(stream.fileno()), f"database password file {path}")
             content = stream.read(limit + 1)
         if len(content) > limit:
             raise ConfigurationError(f"{path} is larger than {limit} bytes: is it the right file?")
@@ -247,13 +250,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
             )  # fmt: skip
         else:
             parser.add_argument(
-                flag, dest=setting.name, metavar=_metavar(setting.default),
+                flag, dest=setting.name, metavar=_metavar(setting),
                 default=argparse.SUPPRESS, help=text.replace("%", "%%"),
             )  # fmt: skip
 
 
-def _metavar(default: object) -> str:
-    return {int: "N", float: "SECONDS", Path: "PATH"}.get(type(default), "VALUE")
+def _metavar(setting: "dataclasses.Field[Any]") -> str:
+    if setting.name.endswith("_days"):
+        return "DAYS"
+    if setting.metadata["parse"] is _path:
+        return "PATH"
+    return {int: "N", float: "SECONDS"}.get(type(setting.default), "VALUE")
 
 
 def load(

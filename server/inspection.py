@@ -9,6 +9,7 @@ import re
 import shutil
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 
 from protocol.channel import format_fingerprint
@@ -17,8 +18,15 @@ from protocol.names import check_file_name, check_path
 from server.config import Config
 from server.durability import make_directory, sync_directory
 from server.errors import ConfigurationError, StorageError
-from server.repository import Client, Event, Repository, StoredFile, open_repository
-from server.storage import object_path
+from server.repository import (
+    Client,
+    Event,
+    Repository,
+    SchemaTooOld,
+    StoredFile,
+    open_repository,
+)
+from server.storage import DirectoryStorage, object_path
 
 _COPY_BYTES = 2**20
 MICROSECONDS = 1_000_000
@@ -28,10 +36,39 @@ Printer = Callable[[str], None]
 _ID = re.compile(r"[0-9a-f]{32}", re.IGNORECASE)
 
 
-def open_existing(config: Config) -> Repository:
-    """The configured repository; raises `ConfigurationError` rather than make an empty one."""
+def open_existing(config: Config, *, alone: bool = False) -> Repository:
+    """The configured repository; raises `ConfigurationError` rather than make an empty one.
+
+    An older schema is brought up to date only where no server runs, whose tables they may be, which
+    the data directory's lock tells: else `SchemaTooOld` is raised. `alone` is for a caller that
+    holds the lock.
+    """
     password = config.database_password(os.environ)
-    return open_repository(config.database_url, password=password, create=False)
+    opened = partial(open_repository, config.database_url, password=password, create=False)
+    try:
+        return opened(upgrade=alone)
+    except SchemaTooOld as error:
+        with _nobody_serving(config, error):
+            return opened()
+
+
+@contextlib.contextmanager
+def _nobody_serving(config: Config, refusal: SchemaTooOld) -> Iterator[None]:
+    """Keeps servers from starting; raises what was refused, with its remedy, when one runs."""
+    try:
+        storage, live = DirectoryStorage.watching(config.data)
+    except ConfigurationError as error:
+        raise SchemaTooOld(
+            f"{refusal}, and whether a server runs on it cannot be told ({error}): start the server"
+            " of this version once, or give the --data of the server that uses the database"
+        ) from refusal
+    with contextlib.closing(storage):
+        if live:
+            raise SchemaTooOld(
+                f"{refusal}, and a server is running on it: stop that server, then start the one"
+                " of this version or give the command again"
+            ) from refusal
+        yield
 
 
 def find_client(repository: Repository, name_or_id: str) -> Client:
@@ -177,6 +214,19 @@ def _show_fields(show: Printer, *fields: tuple[str, object]) -> None:
     for label, value in fields:
         if value is not None:
             show(f"{label:<11} {value}")
+
+
+def check_target(data: Path, target: Path) -> None:
+    """Makes the directory of an export; raises `ConfigurationError` where it cannot be one."""
+    if target.resolve().is_relative_to(data.resolve()):
+        raise ConfigurationError(
+            f"cannot export to {target}: it lies in the data directory; name another one"
+        )
+    try:
+        make_directory(target)
+        next(target.iterdir(), None)
+    except OSError as error:
+        raise ConfigurationError(f"cannot export to {target}: {error.strerror}") from error
 
 
 def export_files(

@@ -11,6 +11,7 @@ from protocol.channel import TLS_HANDSHAKE
 from protocol.header import CLIENT_ID_BYTES
 from server.durability import write_private
 from server.errors import ConfigurationError, Refused
+from server.privatefiles import check_private
 
 _KEY_FILE_BYTES = 32
 _RSA_BYTES = 128
@@ -37,10 +38,8 @@ class KeyFile:
     @staticmethod
     def _read(path: Path) -> bytes:
         with path.open("rb") as stream:
-            mode = os.fstat(stream.fileno()).st_mode
+            check_private(path, os.fstat(stream.fileno()), f"key file {path}")
             key = stream.read(_KEY_FILE_BYTES + 1)
-        if mode & 0o077:
-            raise ConfigurationError(f"key file {path} is open to others: chmod 600 {path}")
         if len(key) != _KEY_FILE_BYTES:
             raise ConfigurationError(f"key file {path} is damaged: restore it from a backup")
         return key

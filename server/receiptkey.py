@@ -14,6 +14,7 @@ from protocol.messages4 import Stored
 from protocol.receipts import signed_bytes
 from server.durability import write_private
 from server.errors import ConfigurationError
+from server.privatefiles import check_private
 
 _KEY_BYTES = 32
 
@@ -26,8 +27,7 @@ class ReceiptKey:
         try:
             if not path.exists():
                 write_private(path, Ed25519PrivateKey.generate().private_bytes_raw())
-            if path.stat().st_mode & 0o077:
-                raise ConfigurationError(f"receipt key {path} is open to others: chmod 600 {path}")
+            check_private(path, path.stat(), f"receipt key {path}")
             seed = path.read_bytes()
         except OSError as error:
             raise ConfigurationError(f"receipt key {path}: {error.strerror}") from error

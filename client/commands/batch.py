@@ -9,6 +9,7 @@ from client.commands.remote import Remote
 from client.commands.running import Context
 from client.errors import BadInput, FileUnusable, NotRegistered
 from client.identity import ME_INFO
+from client.transfer_info import Line
 from client.walking import Found
 from protocol.errors import UnsafeName
 from protocol.names import check_path
@@ -45,7 +46,7 @@ def run(context: Context) -> None:
     ]
     check_distinct(found, "names are without directories here: leave one of them out")
     with context.open(str(plan.server)) as remote:
-        _introduce(context, remote, plan.name.text if plan.name else None)
+        _introduce(context, remote, plan.name)
         Sending(context, found, Policy.ALWAYS).run(remote)
     if context.output.verbose:
         tell_totals(context, "stored")
@@ -69,7 +70,7 @@ def _checked(context: Context, shown: str, path: Path, origin: str) -> Found | N
     return None
 
 
-def _introduce(context: Context, remote: Remote, name: str | None) -> None:
+def _introduce(context: Context, remote: Remote, name: Line | None) -> None:
     try:
         known = remote.whoami().name
     except NotRegistered:
@@ -82,12 +83,12 @@ def _introduce(context: Context, remote: Remote, name: str | None) -> None:
                 f"{ME_INFO} holds an identity of protocol 3, which protocol 4 has no use for:"
                 " registering anew; --protocol 3 goes on with the old one"
             )
-        remote.register(name, token_of(context.arguments))
-        context.output.step(f"registered as {name!r}")
+        remote.register(name.text, token_of(context.arguments))
+        context.output.step(f"registered as {name.text!r}")
         return
-    if name is not None and name != known:
+    if name is not None and name.text != known:
         raise BadInput(
-            "transfer.info, line 2",
-            f"says {name!r}, but this client is registered as {known!r}",
+            name.origin,
+            f"says {name.text!r}, but this client is registered as {known!r}",
             "make them agree, or use another directory for another client",
         )

@@ -101,7 +101,7 @@ def _write(piece: bytes) -> None:
 
 
 def _single(context: Context, remote: Remote, names: list[str], target: str) -> Iterator[_Wanted]:
-    into = target.endswith("/") or Path(target).is_dir()
+    into = target.endswith("/") or _is_directory(target)
     if len(names) > 1 and not into:
         raise BadInput("TARGET", f"{target!r} is no directory", "the last argument must be one")
     for name in names:
@@ -112,6 +112,14 @@ def _single(context: Context, remote: Remote, names: list[str], target: str) -> 
             context.output.failed(str(local), name, error)
         else:
             yield _Wanted(entry, local, Path(target) if into else None)
+
+
+def _is_directory(target: str) -> bool:
+    try:
+        return Path(target).is_dir()
+    except OSError as error:
+        cause = error.strerror or str(error)
+        raise BadInput("TARGET", f"{target!r}: {cause}", "name another one") from error
 
 
 def _below(context: Context, remote: Remote, names: list[str], root: Path) -> Iterator[_Wanted]:

@@ -47,7 +47,12 @@ class Context(NamedTuple):
             timeout=arguments.timeout,
             retries=arguments.retries,
             limit_rate=limit_rate,
+            on_delay=self._tell_delay,
         )
+
+    def _tell_delay(self, error: ClientError, seconds: float, number: int) -> None:
+        of = self.arguments.retries
+        self.output.note(f"{error}; trying again in {seconds:.1f} s ({number} of {of})")
 
 
 def run(argv: Sequence[str], connect: Connect | None = None) -> int:

@@ -6,6 +6,7 @@ from server.repository.errors import (
     RepositoryError,
     RepositoryUnavailable,
     SchemaTooNew,
+    SchemaTooOld,
     TokenRefused,
     UnknownClient,
 )
@@ -42,6 +43,7 @@ __all__ = [
     "RepositoryError",
     "RepositoryUnavailable",
     "SchemaTooNew",
+    "SchemaTooOld",
     "Sign",
     "StoredFile",
     "Token",

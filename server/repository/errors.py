@@ -19,6 +19,10 @@ class NotEmpty(RepositoryError):
     """The database is to be filled and holds rows already: the operator gives an empty one."""
 
 
+class SchemaTooOld(RepositoryError):
+    """An older server made this database, and may be running on it: the newer one is started."""
+
+
 class TokenRefused(RepositoryError):
     """The token is unknown, used up, expired or for another name, and which of them nobody is
     told: the client asks the operator for another."""

@@ -4,6 +4,7 @@ from pathlib import Path
 from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
 
 from server.errors import ConfigurationError
+from server.privatefiles import check_private
 from server.repository.interface import Repository
 
 _MYSQL_PORT = 3306
@@ -11,17 +12,20 @@ _QUERY_KEYS = frozenset({"unix_socket", "option_file", "ssl_ca"})
 _FORMS = "sqlite:///<path> or mysql://<user>@<host>/<database>"
 
 
-def open_repository(url: str, *, password: str | None = None, create: bool = True) -> Repository:
+def open_repository(
+    url: str, *, password: str | None = None, create: bool = True, upgrade: bool = True
+) -> Repository:
     """Opens the repository at `url` and brings its schema up to date.
 
     `sqlite:///relative/path`, `sqlite:////absolute/path`, or
     `mysql://user@host[:port]/database[?unix_socket=...&option_file=...&ssl_ca=...]`, for MariaDB
     too. From an option file (`[client]` or `[connector_python]`) come the password and, where the
     URL has none, the user; the `password` given here goes first. Without `create` an SQLite file
-    must be there already.
+    must be there already, without `upgrade` the schema must be the newest.
 
     Raises `ConfigurationError` for an unusable URL or option file, `RepositoryUnavailable` when the
-    database does not let us in, `SchemaTooNew` when a newer server has been there."""
+    database does not let us in, `SchemaTooNew` when a newer server has been there, `SchemaTooOld`
+    when an older one has and there is to be no upgrade."""
     try:
         parts = urlsplit(url)
         port = parts.port
@@ -37,14 +41,14 @@ def open_repository(url: str, *, password: str | None = None, create: bool = Tru
         raise ConfigurationError("the database URL has a '#' part: write '#' as %23")
     match parts.scheme:
         case "sqlite":
-            return _open_sqlite(parts, create=create)
+            return _open_sqlite(parts, create=create, upgrade=upgrade)
         case "mysql":
-            return _open_mysql(parts, port or _MYSQL_PORT, password)
+            return _open_mysql(parts, port or _MYSQL_PORT, password, upgrade=upgrade)
         case _:
             raise ConfigurationError(f"the database URL is not of the form {_FORMS}")
 
 
-def _open_sqlite(parts: SplitResult, *, create: bool) -> Repository:
+def _open_sqlite(parts: SplitResult, *, create: bool, upgrade: bool) -> Repository:
     path = unquote(parts.path.removeprefix("/"))
     if parts.netloc or not path:
         raise ConfigurationError(
@@ -57,10 +61,12 @@ def _open_sqlite(parts: SplitResult, *, create: bool) -> Repository:
         )
     from server.repository.sqlite import SqliteRepository  # only the database in use is loaded
 
-    return SqliteRepository(Path(path))
+    return SqliteRepository(Path(path), upgrade=upgrade)
 
 
-def _open_mysql(parts: SplitResult, port: int, password: str | None) -> Repository:
+def _open_mysql(
+    parts: SplitResult, port: int, password: str | None, *, upgrade: bool
+) -> Repository:
     database = unquote(parts.path.removeprefix("/"))
     if not parts.hostname or not database or "/" in database:
         raise ConfigurationError(f"the database URL is not of the form {_FORMS}")
@@ -88,7 +94,7 @@ def _open_mysql(parts: SplitResult, port: int, password: str | None) -> Reposito
         unix_socket=options.get("unix_socket"),
         ssl_ca=options.get("ssl_ca"),
     )
-    return MySQLRepository(address)
+    return MySQLRepository(address, upgrade=upgrade)
 
 
 def _query(parts: SplitResult, known: frozenset[str]) -> dict[str, str]:
@@ -119,6 +125,9 @@ def _credentials(option_file: str) -> tuple[str, str | None]:
             f"option file {option_file} has a line that is no option of MySQL's"
         ) from None
     password = options.get("password")
+    if password is not None:
+        path = Path(option_file)
+        check_private(path, path.stat(), f"option file {option_file}")
     return (
         str(options.get("user", "")),
         # The driver keeps the quotes that the command-line clients take off.

@@ -7,7 +7,7 @@ a definition, so each statement must be harmless when a crash makes it run again
 
 from dataclasses import dataclass
 
-from server.repository.errors import SchemaTooNew
+from server.repository.errors import SchemaTooNew, SchemaTooOld
 from server.repository.transactions import Dialect, Transaction
 
 
@@ -166,18 +166,21 @@ def migrate(transaction: Transaction, dialect: Dialect) -> None:
     commits afterwards.
 
     Raises `SchemaTooNew` when a newer server has been here."""
-    version = _version(transaction, dialect)
-    if version > NEWEST_VERSION:
-        raise SchemaTooNew(
-            f"the database has schema version {version} and this server knows versions up to "
-            f"{NEWEST_VERSION}: start the newer server or restore a backup made before it"
-        )
-    for migration in MIGRATIONS[version:]:
+    for migration in MIGRATIONS[_known_version(transaction, dialect) :]:
         for statement in (_VERSIONS, *migration.statements):
             step = Step(statement) if isinstance(statement, str) else statement
             if _applies(transaction, dialect, step):
                 transaction.change(step.sql.format_map(dialect.types))
         transaction.change("INSERT INTO schema_version (version) VALUES (?)", migration.version)
+
+
+def require_newest(transaction: Transaction, dialect: Dialect) -> None:
+    """Changes nothing; raises `SchemaTooNew`, or `SchemaTooOld` where `migrate` has work to do."""
+    version = _known_version(transaction, dialect)
+    if version < NEWEST_VERSION:
+        raise SchemaTooOld(
+            f"the database has schema version {version}, this program needs {NEWEST_VERSION}"
+        )
 
 
 def _applies(transaction: Transaction, dialect: Dialect, step: Step) -> bool:
@@ -188,6 +191,16 @@ def _applies(transaction: Transaction, dialect: Dialect, step: Step) -> bool:
     return (step.present is None or exists(step.present)) and (
         step.absent is None or not exists(step.absent)
     )
+
+
+def _known_version(transaction: Transaction, dialect: Dialect) -> int:
+    version = _version(transaction, dialect)
+    if version > NEWEST_VERSION:
+        raise SchemaTooNew(
+            f"the database has schema version {version} and this server knows versions up to "
+            f"{NEWEST_VERSION}: start the newer server or restore a backup made before it"
+        )
+    return version
 
 
 def _version(transaction: Transaction, dialect: Dialect) -> int:

@@ -13,7 +13,7 @@ import mysql.connector
 
 from server.repository.copying import copy_rows
 from server.repository.errors import RepositoryUnavailable
-from server.repository.migrations import migrate
+from server.repository.migrations import migrate, require_newest
 from server.repository.mysql_connections import MOST_CONNECTIONS, Address, Pool, Session
 from server.repository.mysql_failures import Failure, failure, translated
 from server.repository.sqlite import SqliteRepository
@@ -70,7 +70,7 @@ class Patience:
 
 class MySQLRepository(SqlRepository):
     """A repository in the database at `address`, which exists; its tables are made or
-    migrated when the repository opens.
+    migrated when the repository opens. Unless it may `upgrade` them, older ones are `SchemaTooOld`.
 
     At most `connections` transactions run at once; another waits `wait_seconds` for its turn, then
     `RepositoryUnavailable` is raised. `migration_seconds` bounds each statement of a migration, and
@@ -86,11 +86,15 @@ class MySQLRepository(SqlRepository):
         wait_seconds: float = 30.0,
         migration_seconds: int = 600,
         patience: Patience | None = None,
+        upgrade: bool = True,
     ) -> None:
         self._address = address
         self._patience = patience or Patience()
         self._pool = Pool(address, size=connections, wait_seconds=wait_seconds)
-        self._repeated(lambda: self._migrate(migration_seconds))
+        if upgrade:
+            self._repeated(lambda: self._migrate(migration_seconds))
+        else:
+            self._read(lambda session: require_newest(session, self.dialect))
 
     def _migrate(self, seconds: int) -> None:
         # The lock's name is known to the whole server, which may keep other databases of ours.

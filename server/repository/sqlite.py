@@ -10,7 +10,7 @@ from pathlib import Path
 
 from server.durability import make_directory, sync_directory, sync_file
 from server.repository.errors import RepositoryError, RepositoryUnavailable
-from server.repository.migrations import migrate
+from server.repository.migrations import migrate, require_newest
 from server.repository.statements import SqlRepository
 from server.repository.transactions import (
     Dialect,
@@ -59,11 +59,12 @@ class SqliteRepository(SqlRepository):
     """A repository in the SQLite file at `path`, which is made if missing, for its owner only.
 
     Other processes may use the file at the same time; each waits up to `busy_seconds` for the
-    others, then `RepositoryUnavailable` is raised."""
+    others, then `RepositoryUnavailable` is raised. Unless it may `upgrade` the schema, an older one
+    is `SchemaTooOld`."""
 
     dialect = _DIALECT
 
-    def __init__(self, path: Path, *, busy_seconds: float = 30.0) -> None:
+    def __init__(self, path: Path, *, busy_seconds: float = 30.0, upgrade: bool = True) -> None:
         self._path = path
         self._lock = threading.Lock()
         try:
@@ -72,10 +73,14 @@ class SqliteRepository(SqlRepository):
                 path, timeout=busy_seconds, isolation_level=None, check_same_thread=False
             )
         except (OSError, sqlite3.Error) as error:
-            raise RepositoryUnavailable(f"database {path}: {error}") from error
+            cause = getattr(error, "strerror", None) or error
+            raise RepositoryUnavailable(f"database {path}: {cause}") from error
         try:
             self._configure()
-            self._run("BEGIN EXCLUSIVE", lambda transaction: migrate(transaction, _DIALECT))
+            if upgrade:
+                self._run("BEGIN EXCLUSIVE", lambda transaction: migrate(transaction, _DIALECT))
+            else:
+                self._read(lambda transaction: require_newest(transaction, _DIALECT))
         except BaseException:
             self._connection.close()
             raise

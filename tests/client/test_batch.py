@@ -180,6 +180,22 @@ def test_the_name_may_come_from_me_info(tmp_path: Path) -> None:
         assert run(tmp_path, options).status is ExitStatus.VERIFIED
 
 
+def test_a_key_that_others_can_read_is_used_with_a_warning(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "a").write_bytes(b"A")
+    with PeerServer() as server:
+        assert run_against(server, tmp_path, "a").status is ExitStatus.VERIFIED
+        assert error_lines(capsys) == []
+        me_info, priv_key = tmp_path / "me.info", tmp_path / "priv.key"
+        me_info.chmod(0o644)  # as the C++ clients make it
+        priv_key.chmod(0o640)
+        assert run_against(server, tmp_path, "a").status is ExitStatus.VERIFIED
+
+    warning = f"warning: others can read the private key: chmod 600 {me_info} {priv_key}"
+    assert error_lines(capsys) == [warning]
+
+
 def test_without_any_name_the_run_does_not_begin(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

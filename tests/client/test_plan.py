@@ -1,6 +1,7 @@
 """transfer.info and the arguments that stand in for its lines."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -83,11 +84,35 @@ def test_a_bad_line_is_named(tmp_path: Path, text: str, message: str) -> None:
         ({"server": "h:1", "name": "", "files": ["f"]}, "--name: the name is empty"),
     ],
 )
-def test_what_is_missing_is_named(tmp_path: Path, arguments: dict[str, str], message: str) -> None:
+def test_what_is_missing_is_named(tmp_path: Path, arguments: dict[str, Any], message: str) -> None:
     with pytest.raises(ClientError) as caught:
         make_plan(tmp_path, **arguments)
 
     assert str(caught.value).startswith(message)
+
+
+@pytest.mark.parametrize("text", [None, "h:1\nalice\n"])
+def test_a_run_that_takes_no_files_points_to_the_command_that_does(
+    tmp_path: Path, text: str | None
+) -> None:
+    if text is not None:
+        write(tmp_path, text)
+
+    with pytest.raises(ClientError, match=r", or name the files to the command `put`$"):
+        make_plan(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("server", "remedy"),
+    [(None, "use --server"), ("h:1", "use FILE arguments")],
+)
+def test_a_run_that_takes_files_points_to_its_own_arguments(
+    tmp_path: Path, server: str | None, remedy: str
+) -> None:
+    with pytest.raises(ClientError) as caught:
+        make_plan(tmp_path, takes_files=True, server=server)
+
+    assert str(caught.value).endswith(f"; write one, or {remedy}")
 
 
 def test_a_directory_that_cannot_be_used_is_named(tmp_path: Path) -> None:

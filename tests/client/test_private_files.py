@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from client.private_files import keep_as_old, write_private
+from client.private_files import WRITABLE_BY_OTHERS, is_open, keep_as_old, write_private
 
 ROOT = Path(__file__).parents[2]
 
@@ -37,6 +37,29 @@ def test_a_new_file_is_for_its_owner_only(tmp_path: Path) -> None:
 
     assert (tmp_path / "priv.key").read_bytes() == b"secret"
     assert mode(tmp_path / "priv.key") == 0o600
+
+
+@pytest.mark.parametrize(
+    ("mode", "another", "readable", "writable"),
+    [
+        (0o600, 0, False, False),
+        (0o644, 0, True, False),
+        (0o620, 0, True, True),
+        (0o640, 1, False, False),
+        (0o660, 1, False, False),
+        (0o644, 1, True, False),
+        (0o646, 1, True, True),
+    ],
+)
+def test_a_file_is_open_when_others_can_use_it(
+    tmp_path: Path, mode: int, another: int, readable: bool, writable: bool
+) -> None:
+    values = list(tmp_path.stat())
+    values[0], values[4] = mode, os.geteuid() + another
+    status = os.stat_result(values)
+
+    assert is_open(status) is readable
+    assert is_open(status, WRITABLE_BY_OTHERS) is writable
 
 
 def test_a_replaced_file_becomes_private(tmp_path: Path) -> None:

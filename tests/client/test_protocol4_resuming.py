@@ -1,8 +1,10 @@
 """Connections that are cut: nothing is lost, and what was verified is not sent again."""
 
+import fcntl
 import io
 import os
 import random
+import shutil
 import socket
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,11 +12,12 @@ from pathlib import Path
 import pytest
 
 from client import Client, PutResult
-from client.errors import ConnectionFailed, CouldNotConnect
+from client.errors import ConnectionFailed, CouldNotConnect, FileUnusable, NotWritten
 from protocol.contexts import SEGMENT_BYTES
 from protocol.messages4 import Begun, Done, Registered, Stored
 from tests.client.relay import Message, Pair, relaying, self_signed
 from tests.client.running4 import Proxy, Server4, proxy_to
+from tests.faults.injection import mounted
 
 pytestmark = pytest.mark.usefixtures("quick_keys")
 
@@ -173,7 +176,7 @@ def test_a_download_goes_on_where_it_was_cut(
         return None if seen in (4, 7) and type(message).__name__ == "Content" else message
 
     with relaying(server4.address, pair, cut_in_the_middle) as relay:
-        identity.with_name(f"{relay.address}.pem").write_bytes(identity.read_bytes())
+        shutil.copy(identity, identity.with_name(f"{relay.address}.pem"))
         with Client(
             relay.address, directory=tmp_path / "bob", fingerprint=pair.fingerprint
         ) as client:
@@ -209,6 +212,78 @@ def test_a_download_goes_on_in_another_process(alice: Client, path: Path, tmp_pa
     assert not list(tmp_path.glob(".*"))
 
 
+def test_a_download_that_fills_the_disk_says_what_it_keeps_and_goes_on(
+    alice: Client, path: Path, tmp_path: Path
+) -> None:
+    alice.put(path, "file")
+    disk = tmp_path / "disk"
+    with mounted(disk, SIZE):
+        filler = disk / "filler"
+        filler.write_bytes(bytes(SIZE // 2))
+        with pytest.raises(NotWritten) as caught:
+            alice.get("file", disk / "fetched")
+        (part,) = disk.glob(".fetched.*.part")
+        kept = part.stat().st_size // SEGMENT_BYTES * SEGMENT_BYTES
+        assert kept
+        assert str(caught.value) == (
+            f"'{disk}/fetched' cannot be written: No space left on device; {kept} bytes of it are"
+            f" kept in '{part}', and the same command goes on from there"
+        )
+
+        filler.unlink()
+        steps: list[int] = []
+        with mounted(disk / "more", 2 * SIZE):
+            (disk / "more" / part.name).write_bytes(part.read_bytes())
+            alice.get("file", disk / "more/fetched", progress=lambda done, _: steps.append(done))
+            assert steps[0] == kept
+            assert (disk / "more/fetched").read_bytes() == path.read_bytes()
+
+
+def test_a_download_of_which_nothing_can_be_used_again_leaves_nothing(
+    alice: Client, tmp_path: Path
+) -> None:
+    (tmp_path / "small").write_bytes(os.urandom(SEGMENT_BYTES))
+    alice.put(tmp_path / "small", "small")
+    disk = tmp_path / "disk"
+    with mounted(disk, SEGMENT_BYTES // 2):
+        with pytest.raises(NotWritten) as caught:
+            alice.get("small", disk / "fetched")
+
+        assert str(caught.value) == f"'{disk}/fetched' cannot be written: No space left on device"
+        assert not list(disk.iterdir())
+
+
+def test_where_a_download_cannot_go_is_told(alice: Client, tmp_path: Path) -> None:
+    alice.put(io.BytesIO(b"content"), "file")
+    (tmp_path / "there").mkdir()
+    for target, error, message in (
+        ("there", FileUnusable, "is a directory; name a file"),
+        ("missing/file", FileUnusable, "there is no directory '.*missing'; make it first"),
+        ("x" * 256, NotWritten, "cannot be written: File name too long"),
+    ):
+        with pytest.raises(error, match=message):
+            alice.get("file", tmp_path / target)
+
+
+def test_a_part_that_another_process_has_just_finished_is_not_written_to(
+    alice: Client, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    target, flock = tmp_path / "fetched", fcntl.flock
+    alice.put(io.BytesIO(b"new"), "file")
+
+    def finish_first(descriptor: int, operation: int) -> None:
+        for part in tmp_path.glob(".fetched.*.part"):
+            part.write_bytes(b"theirs")
+            part.replace(target)
+        flock(descriptor, operation)
+
+    monkeypatch.setattr("client.downloading.fcntl.flock", finish_first)
+    with pytest.raises(NotWritten, match="is being downloaded already"):
+        alice.get("file", target)
+
+    assert target.read_bytes() == b"theirs"
+
+
 def test_a_part_of_another_version_is_not_used(alice: Client, path: Path, tmp_path: Path) -> None:
     alice.put(path, "file")
     (tmp_path / f".fetched.{'ab' * 16}.part").write_bytes(bytes(3 << 20))
@@ -237,7 +312,7 @@ def test_an_answer_that_is_lost_is_had_again(
     small = tmp_path / "small"
     small.write_bytes(b"1")
     with relaying(server4.address, pair, lose_each_first) as relay:
-        identity.with_name(f"{relay.address}.pem").write_bytes(identity.read_bytes())
+        shutil.copy(identity, identity.with_name(f"{relay.address}.pem"))
         with Client(
             relay.address, directory=tmp_path / "state", fingerprint=pair.fingerprint
         ) as client:
@@ -255,8 +330,17 @@ def test_a_server_that_is_not_there_is_tried_as_often_as_asked(
 ) -> None:
     with socket.create_server(("127.0.0.1", 0)) as unused:
         address = f"127.0.0.1:{unused.getsockname()[1]}"
-    client = Client(address, directory=tmp_path, fingerprint=f"SHA256:{'A' * 43}", retries=3)
+    told: list[tuple[str, float, int]] = []
+    client = Client(
+        address,
+        directory=tmp_path,
+        fingerprint=f"SHA256:{'A' * 43}",
+        retries=3,
+        on_delay=lambda error, seconds, number: told.append((str(error), seconds, number)),
+    )
 
     with pytest.raises(CouldNotConnect):
         client.presented_fingerprint()
     assert len(waits) == 3
+    refused = f"cannot connect to {address}: Connection refused; is the server running?"
+    assert told == [(refused, seconds, number) for number, seconds in enumerate(waits, 1)]

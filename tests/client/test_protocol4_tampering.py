@@ -2,6 +2,7 @@
 
 import errno
 import os
+import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -49,7 +50,7 @@ def middle(alice: Client, server4: Server4, tmp_path: Path) -> Iterator[Middle]:
     def make(how: Alter) -> Client:
         nonlocal latest
         latest = how
-        identity.with_name(f"{relay.address}.pem").write_bytes(identity.read_bytes())
+        shutil.copy(identity, identity.with_name(f"{relay.address}.pem"))
         clients.append(
             Client(
                 relay.address,

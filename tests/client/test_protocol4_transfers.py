@@ -2,6 +2,7 @@
 
 import io
 import os
+import shutil
 import time
 from pathlib import Path
 
@@ -255,7 +256,7 @@ def test_a_client_that_the_server_does_not_know_is_not_let_in(tmp_path: Path) ->
     with serving(tmp_path / "other") as other:
         state = tmp_path / "state"
         (known,) = (state / "identities").glob("*.pem")
-        known.with_name(f"{other.address}.pem").write_bytes(known.read_bytes())
+        shutil.copy(known, known.with_name(f"{other.address}.pem"))
         with (
             Client(other.address, directory=state, fingerprint=other.fingerprint) as client,
             pytest.raises(AccessDenied),

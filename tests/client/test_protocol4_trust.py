@@ -1,6 +1,7 @@
 """Which servers are trusted, and what happens with the others."""
 
 import contextlib
+import shutil
 import socket
 import ssl
 import threading
@@ -219,7 +220,7 @@ def test_somebody_in_the_middle_who_is_trusted_by_mistake_learns_no_secret(
     pair = self_signed(tmp_path / "middle")
     identity = next((tmp_path / "state/identities").glob("*.pem"))
     with relaying(server4.address, pair) as relay:
-        identity.with_name(f"{relay.address}.pem").write_bytes(identity.read_bytes())
+        shutil.copy(identity, identity.with_name(f"{relay.address}.pem"))
         victim = client_of(relay.address, tmp_path, ask=lambda _server, _fingerprint: True)
         with victim, pytest.raises(ChallengeNotOpened):
             victim.whoami()
@@ -283,6 +284,7 @@ def test_a_fingerprint_that_is_none_is_bad_input(tmp_path: Path) -> None:
 
 def test_a_line_that_cannot_be_read_is_not_passed_over(tmp_path: Path) -> None:
     path = tmp_path / "known_servers"
+    path.touch(0o600)
     address = Address("h", 1)
     for line in ("h:1", "h:1 SHA256:x -", "h:1 CA eHl6", "h:1 CA - more", "\udcff"):
         path.write_text(f"# mine\n\n{line}\n", "utf-8", "surrogateescape")
@@ -290,6 +292,17 @@ def test_a_line_that_cannot_be_read_is_not_passed_over(tmp_path: Path) -> None:
             KnownServers(path).find(address)
         with pytest.raises(BadState):
             KnownServers(path).trust(address, None)
+
+
+def test_a_file_that_others_can_change_does_not_tell_whom_to_trust(tmp_path: Path) -> None:
+    path = tmp_path / "known_servers"
+    KnownServers(path).trust(Address("h", 1), None)
+    path.chmod(0o664)
+    with pytest.raises(BadState, match=f"lets others change it; chmod 600 {path}$"):
+        KnownServers(path).all()
+
+    path.chmod(0o644)
+    assert [known.server for known in KnownServers(path).all()] == ["h:1"]
 
 
 def test_known_servers_keep_their_receipt_keys_when_the_certificate_changes(
@@ -337,6 +350,18 @@ def test_a_certificate_authority_file_must_hold_one(tmp_path: Path) -> None:
     (tmp_path / "missing").write_text("nothing")
     with pytest.raises(BadInput, match="no certificates in PEM"):
         trust.connect()
+
+
+def test_a_mistake_in_the_authorities_is_told_where_the_certificate_is_known_too(
+    server4: Server4, tmp_path: Path
+) -> None:
+    with client_of(server4.address, tmp_path, fingerprint=server4.fingerprint) as client:
+        client.register("alice")
+    with (
+        client_of(server4.address, tmp_path, ca_file=tmp_path / "missing") as client,
+        pytest.raises(BadInput, match="No such file or directory"),
+    ):
+        client.whoami()
 
 
 def test_pairs_are_of_the_servers_own(server4: Server4) -> None:

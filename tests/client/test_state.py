@@ -81,12 +81,33 @@ def test_an_identity_that_is_unusable_is_told_without_its_key(
         f"name: a\nclient id: xyz\n{good}",
         f"name: a\n a\nclient id:\n{good}",
     ):
+        identities.path(ADDRESS).touch(0o600)
         identities.path(ADDRESS).write_text(text)
         with pytest.raises(BadState) as caught:
             identities.load(ADDRESS)
         assert "secret" not in str(caught.value)
     identities.path(ADDRESS).write_text(head + good)
     assert identities.load(ADDRESS).name == "a"
+
+
+@pytest.mark.usefixtures("quick_keys")
+@pytest.mark.parametrize("mode", [0o640, 0o604, 0o622])
+def test_a_private_key_that_others_can_read_is_refused(tmp_path: Path, mode: int) -> None:
+    identities = Identities(tmp_path / "my identities")
+    key = identities.begin(ADDRESS)
+    unfinished = identities.path(ADDRESS).with_suffix(".pem.new")
+    unfinished.chmod(mode)
+    with pytest.raises(BadState, match=r"lets others read it; chmod 600 '.*my ident.*new'$"):
+        identities.begin(ADDRESS)
+
+    unfinished.chmod(0o600)
+    identities.complete(ADDRESS, Identity4("alice", bytes(16), key))
+    identities.path(ADDRESS).chmod(mode)
+    with pytest.raises(BadState, match=r"lets others read it; chmod 600 '.*my ident.*pem'$"):
+        identities.load(ADDRESS)
+
+    identities.path(ADDRESS).chmod(0o400)
+    assert identities.load(ADDRESS).name == "alice"
 
 
 def test_the_package_gives_what_it_names() -> None:

@@ -20,10 +20,16 @@ import pytest
 from protocol.channel import format_fingerprint
 from server import serving
 from server.__main__ import main
-from server.administration import create_token, list_tokens, remove_client, revoke_token
+from server.administration import (
+    create_token,
+    list_tokens,
+    remove_client,
+    revoke_token,
+    shorten_trail,
+)
 from server.certificate import Certificate
 from server.errors import ConfigurationError
-from server.repository import Client, Repository, Token, open_repository
+from server.repository import Action, Client, Event, Repository, Token, open_repository
 from tests.peer import client as peer
 from tests.peer.client import PeerClient
 from tests.peer4 import wire
@@ -529,3 +535,17 @@ def test_a_client_named_like_anothers_id_is_never_taken_for_it(
 def test_a_command_makes_no_database(tmp_path: Path, arguments: list[str]) -> None:
     assert "there is no database" in _error(commands.run(tmp_path, *arguments))
     assert not list(tmp_path.iterdir())
+
+
+def test_what_is_old_leaves_the_trail_and_what_is_yet_to_come_is_a_mistake(
+    repository: Repository,
+) -> None:
+    repository.record([Event(Action.CONNECT, at=NOW * 1_000_000)])
+    said: list[str] = []
+    with pytest.raises(ConfigurationError, match="is yet to come"):
+        shorten_trail(repository, said.append, int(time.time()) + 3600)
+    assert [event.action for event in repository.events()] == [Action.CONNECT]
+
+    shorten_trail(repository, said.append, NOW + 1)
+    assert [event.action for event in repository.events()] == [Action.TRAIL_SHORTENED]
+    assert said == ["removed 1 events from before 2023-11-14 22:13:21Z"]

@@ -7,6 +7,7 @@ import os
 import re
 import signal
 import socket
+import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -117,6 +118,46 @@ def test_misuse_is_explained_and_ends_with_status_2(
     assert captured.err.startswith("usage: python -m server")
 
 
+def test_a_setting_behind_the_command_is_told_where_it_belongs(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert _status("clients", "list", "--data", "d") == 2
+    usage, error = capsys.readouterr().err.splitlines()
+    assert usage == "usage: python -m server [SETTING...] [COMMAND ...]"
+    assert error.endswith("unrecognized arguments: --data d; settings go before the command")
+
+    assert _status("--no-such-setting") == 2
+    assert capsys.readouterr().err.endswith("unrecognized arguments: --no-such-setting\n")
+
+
+def test_the_usage_of_a_command_is_its_own(capsys: pytest.CaptureFixture[str]) -> None:
+    assert _status("token", "create", "--expires", "0s") == 2
+    assert capsys.readouterr().err.startswith("usage: python -m server token create [-h]")
+
+
+def test_help_names_the_kind_of_value(capsys: pytest.CaptureFixture[str]) -> None:
+    assert _status("--help") == 0
+    text = capsys.readouterr().out
+    for option in ("--upload-days DAYS", "--grace-seconds SECONDS", "--data PATH", "--port N"):
+        assert option in text
+
+
+@pytest.mark.parametrize("command", ["token create", "clients list"])
+def test_a_command_whose_answer_nobody_could_read_does_nothing(
+    tmp_path: Path, command: str
+) -> None:
+    with OnDisk(tmp_path) as server:
+        finished = subprocess.run(
+            ["sh", "-c", f'exec "$0" -m server --data {server.config.data} {command} >&-',
+             sys.executable],
+            env=commands.environment(), cwd=tmp_path, capture_output=True, text=True, check=False,
+        )  # fmt: skip
+        assert list(server.repository.tokens()) == []
+
+    assert finished.returncode == 1
+    assert finished.stderr == "error: standard output is closed, which the answer goes to\n"
+
+
 # Unusable settings
 
 
@@ -129,6 +170,7 @@ def test_misuse_is_explained_and_ends_with_status_2(
         (["--data=/dev/null/data"], "data directory /dev/null/data: Not a directory"),
         (["--database=postgres://a/b"], "the database URL is not of the form"),
         (["--database=mysql://a:secret@b/c"], "the database URL contains a password"),
+        (["--database=sqlite:////proc/x"], "database /proc/x: No such file or directory"),
         (["--database-password-file=missing"], "cannot read missing: No such file"),
         (["--host=192.0.2.1"], "cannot listen on 192.0.2.1 port 0"),
         (["--host=192.0.2.1", "--allow-protocol-3"], "cannot listen on 192.0.2.1 port 0"),

@@ -321,9 +321,18 @@ def test_the_password_file_wins_and_its_line_ending_is_not_part_of_it(
     tmp_path: Path, ending: str
 ) -> None:
     path = tmp_path / "password"
+    path.touch(0o600)
     path.write_bytes(f" pass word {ending}".encode())
     config = Config(database_password_file=path)
     assert config.database_password({"EFT_DATABASE_PASSWORD": "other"}) == " pass word "
+
+
+def test_a_password_file_that_others_can_read_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "the password"
+    path.write_text("secret")
+    path.chmod(0o644)
+    with pytest.raises(ConfigurationError, match=r"open to others: chmod 600 '.*the password'$"):
+        Config(database_password_file=path).database_password({})
 
 
 def test_a_missing_password_file_is_refused_by_its_name(tmp_path: Path) -> None:

@@ -223,6 +223,33 @@ def test_nothing_is_exported_outside_the_target(ask: Ask, tmp_path: Path) -> Non
     assert {path.parts[:3] for path in map(Path, _tree(tmp_path))} == {("a", "b", "out")}
 
 
+@pytest.mark.parametrize(
+    ("target", "cause"),
+    [
+        ("file", "cannot export to file: Not a directory"),
+        ("/proc/out", "cannot export to /proc/out: No such file or directory"),
+    ],
+)
+def test_a_target_that_is_no_directory_is_told_once(
+    data: Path, tmp_path: Path, target: str, cause: str
+) -> None:
+    (tmp_path / "file").touch()
+    finished = commands.run(tmp_path, "--data", str(data), "files", "export", target)
+
+    assert (finished.returncode, finished.stdout) == (1, "")
+    assert finished.stderr == f"error: {cause}\n"
+
+
+def test_nothing_is_exported_into_the_data_directory(data: Path, tmp_path: Path) -> None:
+    before = sorted(data.iterdir())
+    for target in (data, data / "out"):
+        finished = commands.run(tmp_path, "--data", str(data), "files", "export", str(target))
+        assert finished.returncode == 1
+        assert f"cannot export to {target}: it lies in the data directory" in finished.stderr
+
+    assert sorted(data.iterdir()) == before
+
+
 def test_an_export_prints_every_path(ask: Ask, tmp_path: Path) -> None:
     printed = ask("files", "export", "out").stdout.splitlines()
     assert sorted(printed) == sorted(f"out/{name}" for name in _tree(tmp_path / "out"))

@@ -194,6 +194,7 @@ def test_options_reach_the_client() -> None:
 
     assert status == 0
     assert callable(options.pop("on_unknown_server"))
+    assert callable(options.pop("on_delay"))
     assert options == {
         "directory": Path("d"),
         "fingerprint": FINGERPRINT,
@@ -416,5 +417,23 @@ def test_a_batch_run_without_transfer_info(capsys: pytest.CaptureFixture[str]) -
     assert run([]) == ExitStatus.BAD_INPUT
 
     assert capsys.readouterr().err == (
-        "Fatal: transfer.info, line 1: no such file in '.'; write one, or use --server\n"
+        "Fatal: transfer.info, line 1: no such file in '.'; write one, or name the files to the"
+        " command `put`\n"
     )
+
+
+@pytest.mark.usefixtures("info")
+@pytest.mark.parametrize(
+    ("argv", "origin"),
+    [
+        ([], "transfer.info, line 2: says 'alice'"),
+        (["--name", "carol"], "--name: says 'carol'"),
+    ],
+)
+def test_the_batch_run_names_where_the_wrong_name_stands(
+    server: FakeServer, capsys: pytest.CaptureFixture[str], argv: list[str], origin: str
+) -> None:
+    server.me = "bob"
+    assert run(argv, server.connect) == ExitStatus.BAD_INPUT
+
+    assert capsys.readouterr().err.startswith(f"Fatal: {origin}, but")

@@ -57,6 +57,18 @@ def test_where_files_go(
     assert sorted(tree(work)) == expected
 
 
+def test_a_target_whose_name_no_file_can_have_is_refused(
+    stocked: FakeServer, work: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    long = "x" * 256
+    assert stocked.run("get", "notes.txt", long) == ExitStatus.BAD_INPUT
+
+    assert capsys.readouterr().err == (
+        f"Fatal: TARGET: '{long}': File name too long; name another one\n"
+    )
+    assert tree(work) == {}
+
+
 def test_standard_output(stocked: FakeServer, monkeypatch: pytest.MonkeyPatch, work: Path) -> None:
     class Out(io.StringIO):
         buffer = io.BytesIO()

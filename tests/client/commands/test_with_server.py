@@ -308,6 +308,20 @@ def test_the_batch_run_over_protocol_3_warns_of_nothing_on_this_machine(
     assert (done.returncode, done.stderr) == (0, "")
 
 
+def test_who_waits_for_another_try_knows_what_for(tmp_path: Path) -> None:
+    with serving(tmp_path / "data") as server:
+        done = eft(server, "register", "alice", "--fingerprint", server.fingerprint)
+        assert done.returncode == 0
+    waiting = eft(server, "whoami", "--retries", "1")
+    quiet = eft(server, "whoami", "--retries", "1", "--quiet")
+
+    delay, fatal = waiting.stderr.splitlines()
+    refused = f"cannot connect to {server.address}: Connection refused; is the server running?"
+    assert re.fullmatch(re.escape(refused) + r"; trying again in 0\.\d s \(1 of 1\)", delay)
+    assert fatal == f"Fatal: {refused}"
+    assert quiet.stderr.splitlines() == [fatal]
+
+
 @pytest.mark.parametrize(
     ("redirection", "arguments", "status"),
     [

@@ -17,7 +17,9 @@ _QUOTED = 24
 
 def _run(data: bytes) -> None:
     identities = Identities(scratch.directory("identity4"))
-    identities.path(_ADDRESS).write_bytes(data)
+    path = identities.path(_ADDRESS)
+    path.touch(0o600)
+    path.write_bytes(data)
     try:
         identity = identities.load(_ADDRESS)
     except BadState as error:

@@ -10,6 +10,7 @@ from tests.fuzz.target import Target, must
 
 def _run(data: bytes) -> None:
     path = scratch.directory("known") / "known_servers"
+    path.touch(0o600)
     path.write_bytes(data)
     servers = KnownServers(path)
     try:

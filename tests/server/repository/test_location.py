@@ -15,13 +15,16 @@ from server.repository.mysql_connections import Address
 def opened(monkeypatch: pytest.MonkeyPatch) -> list[Address]:
     """The addresses that were opened, without a server behind them."""
     addresses: list[Address] = []
-    monkeypatch.setattr(mysql, "MySQLRepository", addresses.append)
+    monkeypatch.setattr(
+        mysql, "MySQLRepository", lambda address, **_options: addresses.append(address)
+    )
     return addresses
 
 
 @pytest.fixture
 def option_file(tmp_path: Path) -> Path:
     path = tmp_path / "my.cnf"
+    path.touch(0o600)
     path.write_text(
         '[client]\nuser = carol\npassword = "s%e#cret"\nhost = elsewhere\nsocket = /x\n'
     )
@@ -123,6 +126,17 @@ def test_the_url_and_the_given_password_go_before_the_option_file(
 ) -> None:
     open_repository(f"mysql://dave@db/eft?option_file={option_file}", password="given")
     assert opened == [Address("db", 3306, "eft", "dave", password="given")]
+
+
+@pytest.mark.usefixtures("opened")
+def test_an_option_file_that_others_can_read_may_hold_no_password(option_file: Path) -> None:
+    option_file.chmod(0o640)
+    url = f"mysql://db/eft?option_file={option_file}"
+    with pytest.raises(ConfigurationError, match=f"open to others: chmod 600 {option_file}"):
+        open_repository(url)
+
+    option_file.write_text("[client]\nuser = carol\n")
+    open_repository(url)
 
 
 def test_an_option_file_without_a_password_leaves_none(

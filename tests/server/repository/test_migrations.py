@@ -3,6 +3,7 @@
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 
 import pytest
 
@@ -11,6 +12,7 @@ from server.repository import (
     Repository,
     RepositoryError,
     SchemaTooNew,
+    SchemaTooOld,
     open_repository,
 )
 from server.repository.migrations import MIGRATIONS, NEWEST_VERSION
@@ -55,6 +57,38 @@ def test_a_newer_schema_is_refused_every_time(repository: Repository, open_anoth
     for _ in range(2):
         with pytest.raises(SchemaTooNew):
             open_another()
+
+
+def test_an_older_schema_stays_as_it_is_without_leave_to_upgrade(
+    repository: Repository, alice: Client, database_url: str
+) -> None:
+    _change(repository, "DELETE FROM schema_version WHERE version = ?", NEWEST_VERSION)
+    _change(repository, "DROP TABLE superseded")
+    older = rf"version {NEWEST_VERSION - 1}, this program needs {NEWEST_VERSION}$"
+    for _ in range(2):
+        with pytest.raises(SchemaTooOld, match=older):
+            open_repository(database_url, upgrade=False)
+
+    with pytest.raises(RepositoryError):
+        repository.superseded()
+    assert repository.find_client(alice.id) == alice
+
+
+def test_the_newest_schema_opens_without_leave_to_upgrade(
+    repository: Repository, alice: Client, database_url: str
+) -> None:
+    with closing(open_repository(database_url, upgrade=False)) as opened:
+        assert opened.find_client(alice.id) == alice
+
+    _change(repository, "INSERT INTO schema_version (version) VALUES (?)", 99)
+    with pytest.raises(SchemaTooNew):
+        open_repository(database_url, upgrade=False)
+
+
+def test_an_empty_database_stays_empty_without_leave_to_upgrade(database_url: str) -> None:
+    for _ in range(2):
+        with pytest.raises(SchemaTooOld, match="version 0"):
+            open_repository(database_url, upgrade=False)
 
 
 def test_a_migration_that_broke_off_is_finished_by_the_next_start(

@@ -90,6 +90,7 @@ class TestAccess:
         self, by_port: Address, tmp_path: Path
     ) -> None:
         options = tmp_path / "my.cnf"
+        options.touch(0o600)
         options.write_text(f'[client]\nuser = guarded\npassword = "{PASSWORD}"\n')
         url = f"mysql://127.0.0.1:{by_port.port}/{by_port.database}?option_file={options}"
         with closing(open_repository(url)) as repository:
