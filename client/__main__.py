@@ -3,17 +3,20 @@
 import gc
 import sys
 
-# Next to nothing here is garbage that counting references misses; looking for it while modules are
-# loaded, and at every 700th object of a directory's files, takes a tenth of a short run.
-gc.set_threshold(50_000)
-
-from client.commands import running  # noqa: E402
+_INTERRUPTED = 130
 
 
 def main() -> int:
     """Runs the program with the arguments of the process; the exit status."""
+    # Next to nothing here is garbage that counting references misses; looking for it while modules
+    # are loaded, and at every 700th object of a directory's files, takes a tenth of a short run.
+    gc.set_threshold(50_000)
     try:
+        from client.commands import running
+
         return running.main()
+    except KeyboardInterrupt:  # while the modules were being loaded
+        return _INTERRUPTED
     finally:
         gc.freeze()  # nor is it looked for at the end, when all of it goes anyway
 
