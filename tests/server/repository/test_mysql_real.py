@@ -18,6 +18,7 @@ from tests.server.repository.conftest import OpenAt
 from tests.server.repository.samples import client, stored_file
 
 IMPATIENT = Patience(conflicts=0, outage_seconds=0.0)
+PATIENT = Patience(outage_seconds=120.0)  # a busy machine starts a MariaDB slowly
 
 
 @pytest.fixture
@@ -47,7 +48,9 @@ def _who_waits_for_a_lock(mariadb: MariaDB) -> int:
     """The connection that waits, once there is one."""
     while True:
         waiting = mariadb.run(
+            # Joined, since InnoDB repeats an answer of a moment ago, when another one waited.
             "SELECT trx_mysql_thread_id FROM information_schema.innodb_trx "
+            "JOIN information_schema.processlist ON id = trx_mysql_thread_id "
             "WHERE trx_state = 'LOCK WAIT'"
         )
         if waiting:
@@ -59,7 +62,7 @@ class TestOutages:
     def test_what_was_acknowledged_survives_a_crash_that_clients_do_not_notice(
         self, mariadb: MariaDB, address: Address, open_at: OpenAt
     ) -> None:
-        repository = open_at(address)
+        repository = open_at(address, patience=PATIENT)
         crashed = threading.Event()
         acknowledged = threading.Semaphore(0)
 
@@ -128,7 +131,7 @@ class TestOutages:
     ) -> None:
         mariadb.stop()
         with ThreadPoolExecutor(1) as thread:
-            opening = thread.submit(open_at, address)
+            opening = thread.submit(open_at, address, patience=PATIENT)
             mariadb.start()
             assert list(opening.result().clients()) == []
 
