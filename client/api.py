@@ -9,7 +9,7 @@ from typing import BinaryIO, NamedTuple, Self, TypeVar
 from client.address import parse_address
 from client.downloading import Whole, download, fetch
 from client.errors import BadInput, ConnectionFailed, FileFailed, NotFound
-from client.link import Link, LinkOptions
+from client.link import Link, LinkOptions, OnWaiting
 from client.pending import PendingUploads
 from client.posting import PutResult
 from client.receipts import Receipt, ReceiptStore, read_receipts, verify_receipt
@@ -54,6 +54,7 @@ class Client:
         timeout: float = 60.0,
         retries: int = 4,
         limit_rate: int | None = None,
+        on_waiting: OnWaiting | None = None,
     ) -> None:
         """Nothing is sent yet.
 
@@ -61,12 +62,14 @@ class Client:
         things. `fingerprint` is that which the server must have; `ca_file` holds certificate
         authorities to trust instead of the system's. `on_unknown_server` is asked, with server and
         fingerprint, whether to trust a server that nothing is known about; without it, such a
-        server is an error. `timeout` is in seconds, `limit_rate` in bytes per second.
+        server is an error. `timeout` is in seconds, `limit_rate` in bytes per second. `on_waiting`
+        is told, before each retry, of the failure and of the seconds until the next try.
         """
         places = Places.of(directory)
         options = LinkOptions(
-            _fingerprint(fingerprint), ca_file, on_unknown_server, timeout, retries, limit_rate
-        )
+            _fingerprint(fingerprint), ca_file, on_unknown_server, timeout, retries, limit_rate,
+            on_waiting,
+        )  # fmt: skip
         self._link = Link(parse_address(server, "server"), places, options)
         self._receipts = ReceiptStore(places.receipts)
         self._sender = Sender(self._link, self._receipts, PendingUploads(places.uploads))

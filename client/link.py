@@ -29,6 +29,9 @@ from protocol.names import check_client_name
 
 T = TypeVar("T")
 
+OnWaiting = Callable[[ConnectionFailed, float], None]
+"""Called with the failure and the seconds until the next try."""
+
 
 @dataclass(frozen=True, slots=True)
 class LinkOptions:
@@ -40,6 +43,7 @@ class LinkOptions:
     timeout: float
     retries: int
     limit_rate: int | None
+    on_waiting: OnWaiting | None = None
 
 
 @dataclass(slots=True)
@@ -150,7 +154,11 @@ class Link:
 
     def backoff(self) -> Backoff:
         """For one piece of work."""
-        return Backoff(self._options.retries, _say_nothing, sleep=_sleep)
+        return Backoff(self._options.retries, self._announce, sleep=_sleep)
+
+    def _announce(self, error: ConnectionFailed, seconds: float, _number: int) -> None:
+        if self._options.on_waiting is not None:
+            self._options.on_waiting(error, seconds)
 
     def close(self) -> None:
         """Ends the connection, if there is one; the next use makes another."""
@@ -208,10 +216,6 @@ def _check_client_name(name: str) -> None:
         check_client_name(name)
     except UnsafeName as error:
         raise BadInput("name", str(error), "choose another one") from error
-
-
-def _say_nothing(_error: ConnectionFailed, _seconds: float, _number: int) -> None:
-    pass
 
 
 def _sleep(seconds: float) -> None:

@@ -107,7 +107,7 @@ class Connection(socketserver.BaseRequestHandler):
             return None
         if first[0] == TLS_HANDSHAKE:
             return self._open_tls(address)
-        protocol_3 = self._config.loopback or self._config.allow_protocol_3
+        protocol_3 = self._config.serves_protocol_3
         if not protocol_3 and first[0] != DATA_PREFACE[0]:
             _log.warning("connection from %s refused: protocol 3 is not allowed here", address)
             return None

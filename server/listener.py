@@ -13,6 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from protocol.channel import TLS_HANDSHAKE
 from server.config import Config
 from server.connection import Connection, Doors, Session
 from server.errors import ConfigurationError
@@ -25,6 +26,10 @@ _DESCRIPTORS_PER_CONNECTION = 3
 _DESCRIPTORS_KEPT = 128
 # Turned out, and not ended yet; each holds no more than its socket.
 _MOST_LEAVING = 64
+# A whole first message of TLS, as clients that offer post-quantum keys send it.
+_CLIENT_HELLO_BYTES = 4096
+# A fatal alert of TLS, internal_error, in clear as all are before the keys (RFC 8446, 5.1 and 6).
+_NO_PLACE = bytes((21, 3, 3, 0, 2, 2, 80))
 _DRAIN_POLL_SECONDS = 0.05
 _ACCEPTING_SECONDS = 10.0
 
@@ -108,11 +113,31 @@ class Listener(socketserver.ThreadingTCPServer):
                 self._per_address[address] += 1
                 return True
             self.refused["address" if crowded else "all"] += 1
+        self._tell_refused(request)
         _log.warning(
             "connection from %s refused: %s", address,
             "too many from this address" if crowded else "too many connections",
         )  # fmt: skip
         return False
+
+    def _tell_refused(self, request: socket.socket) -> None:
+        """Answers a client of TLS that has begun, and never waits for one.
+
+        Where protocol 3 is served nothing is said to one that has not begun: to its clients these
+        seven bytes are the header of a response of 1.3 GB.
+        """
+        try:
+            # Read, because closing on unread bytes would reset the connection, alert and all.
+            begun = request.recv(_CLIENT_HELLO_BYTES, socket.MSG_DONTWAIT)
+        except BlockingIOError:
+            begun = b"" if self.config.serves_protocol_3 else bytes((TLS_HANDSHAKE,))
+        except OSError:
+            return
+        if begun[:1] == bytes((TLS_HANDSHAKE,)):
+            try:
+                request.send(_NO_PLACE, socket.MSG_DONTWAIT)
+            except OSError as error:
+                _log.debug("connection had ended already: %s", error.strerror)
 
     def _has_room(self) -> bool:
         return len(self._places) - self._leaving < self.max_connections

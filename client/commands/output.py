@@ -65,6 +65,7 @@ class Output:
         self._counts: Counter[Outcome] = Counter()
         self._bytes = 0
         self._lock = Lock()
+        self._waits: set[str] = set()
         self._began = time.monotonic()
 
     @property
@@ -132,6 +133,15 @@ class Output:
         """Something that `quiet` hides."""
         if not self.quiet:
             self._tell(text)
+
+    def waiting(self, error: ClientError, _seconds: float) -> None:
+        """What is waited for, once for each cause; `quiet` hides it."""
+        cause = str(error)
+        with self._lock:
+            told = cause in self._waits
+            self._waits.add(cause)
+        if not told:
+            self.note(f"{cause}; waiting a little, and trying again")
 
     def warn(self, text: str) -> None:
         """Something the user ought to know."""

@@ -49,6 +49,7 @@ class Context:
             timeout=arguments.timeout,
             retries=arguments.retries,
             limit_rate=limit_rate,
+            on_waiting=self.output.waiting,
         )
 
 

@@ -181,6 +181,46 @@ def test_a_protocol_3_client_without_a_key_may_still_take_its_time(tmp_path: Pat
         client.close()
 
 
+# What one is told that finds no place
+
+ALERT = bytes.fromhex("15030300020250")  # fatal, internal_error
+
+
+@pytest.mark.parametrize("opening", OPENINGS.values(), ids=OPENINGS)
+@pytest.mark.parametrize("allowed", [False, True], ids=["4 only", "3 as well"])
+def test_only_what_may_be_tls_gets_an_alert(
+    tmp_path: Path, opening: bytes, *, allowed: bool
+) -> None:
+    limits = {"max_connections": 1, "max_connections_per_address": 1}
+    everywhere = "0.0.0.0"  # noqa: S104 - where protocol 3 has to be asked for
+    with (
+        running(tmp_path / "data", host=everywhere, allow_protocol_3=allowed, **limits) as server,
+        silent(server.port),
+        connected() as (near, far),
+    ):
+        ended_connections(server, left=1)
+        near.sendall(opening)
+        assert not server.listener.verify_request(far, ("127.0.0.1", 1))
+        server.listener.shutdown_request(far)
+        begun = opening[:1] == b"\x16" if opening else not allowed
+        assert near.recv(100) == (ALERT if begun else b"")
+        if begun:
+            assert near.recv(100) == b"", "closed, and not reset"
+
+
+def test_whoever_is_gone_by_then_is_not_told(tmp_path: Path) -> None:
+    with (
+        running(tmp_path / "data", max_connections_per_address=1) as server,
+        silent(server.port),
+        connected() as (near, far),
+    ):
+        ended_connections(server, left=1)
+        near.sendall(client_hello())
+        near.close()
+        assert not server.listener.verify_request(far, ("127.0.0.1", 1))
+        server.listener.shutdown_request(far)
+
+
 # What no connection can bring about at will
 
 

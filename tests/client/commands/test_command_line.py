@@ -140,6 +140,7 @@ def test_options_reach_the_client() -> None:
 
     assert status == 0
     assert callable(options.pop("on_unknown_server"))
+    assert callable(options.pop("on_waiting"))
     assert options == {
         "directory": Path("d"),
         "fingerprint": FINGERPRINT,
