@@ -25,12 +25,13 @@ from server.config import Config
 from server.durability import make_directory, sync_directory, write_private
 from server.errors import ConfigurationError, StorageError
 from server.inspection import open_existing
+from server.pairing import ID_FILE, check_pair
 from server.repository import Repository, open_repository
 from server.storage import DirectoryStorage, object_path
 
 _DATABASE = "eft.sqlite3"
 _MARK = "backup.json"
-_KEYS = ("server.key", "receipt.key", "certificate.pem", "certificate.key")
+_KEPT = (ID_FILE, "server.key", "receipt.key", "certificate.pem", "certificate.key")
 _MOST_SNAPSHOTS = 20
 # Another file system, none that knows links, too many links, or a system that forbids them.
 _NO_LINKS = frozenset((errno.EXDEV, errno.EPERM, errno.EOPNOTSUPP, errno.EMLINK, errno.ENOSYS))
@@ -56,7 +57,7 @@ class Backup:
         """Brings the target up to date; raises `ServerError`."""
         named = self._copy_until_whole(repository)
         (self.target / "staging").mkdir(mode=0o700, exist_ok=True)  # as in a data directory
-        for name in _KEYS:
+        for name in _KEPT:
             source = self.config.data / name
             if source.exists():
                 write_private(self.target / name, source.read_bytes())
@@ -155,6 +156,7 @@ def run(
     began = time.time()
     storage, _ = DirectoryStorage.watching(config.data)
     with closing(storage), closing(open_existing(config)) as repository:
+        check_pair(repository, config.data)
         try:
             with _held(config.data, target):
                 backup = Backup(config, storage, target, link=not copy)

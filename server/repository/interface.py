@@ -202,6 +202,16 @@ class Repository(ABC):
     # The whole
 
     @abstractmethod
+    def data_directory(self) -> bytes | None:
+        """The id (16 bytes) of the data directory that the database belongs to; None before its
+        first use."""
+
+    @abstractmethod
+    def claim(self, directory_id: bytes) -> bytes:
+        """Lets the database belong to this data directory, unless it belongs to one already; the id
+        of the one that it belongs to."""
+
+    @abstractmethod
     def copy_to(self, path: Path) -> bool:
         """Copies the database as it is at one moment into an SQLite file, which must not exist, for
         its owner only and durably; False, and no file, where it is of another kind and has tools
