@@ -69,6 +69,10 @@ class CouldNotConnect(ConnectionFailed):
     """Nobody answered at the address, or it refused. Is the server running, the port right?"""
 
 
+class ServerCrowded(ConnectionFailed):
+    """The server's: it has no place for another connection, in all or from this address."""
+
+
 class ConnectionLost(ConnectionFailed):
     """The connection ended while an answer was due."""
 

@@ -18,6 +18,7 @@ from client.errors import (
     BadInput,
     ConnectionLost,
     ServerChanged,
+    ServerCrowded,
     ServerFault,
     ServerSilent,
     UnknownServer,
@@ -25,6 +26,9 @@ from client.errors import (
 )
 from client.known_servers import KnownServer, KnownServers
 from protocol.channel import ALPN, format_fingerprint
+
+_NO_PLACE = "ALERT_INTERNAL_ERROR"
+"""What section 1 lets a server answer that is full, as OpenSSL calls it."""
 
 AskUser = Callable[[str, str], bool]
 """Called with the server and its fingerprint, both as text: whether to trust it from now on."""
@@ -195,8 +199,13 @@ def _shake_hands(tls: ssl.SSLSocket, address: Address) -> None:
     except TimeoutError as error:
         raise ServerSilent(f"{address} did not answer in TLS") from error
     except (ssl.SSLEOFError, ssl.SSLZeroReturnError, ConnectionError) as error:
-        raise ConnectionLost(f"{address} ended the connection in the TLS handshake") from error
+        raise ConnectionLost(
+            f"{address} ended the connection in the TLS handshake: it may have no place for another"
+            " one, or be stopping"
+        ) from error
     except ssl.SSLError as error:
+        if _NO_PLACE in (error.reason or ""):
+            raise ServerCrowded(f"{address} has no place for another connection now") from error
         raise ServerFault(
             f"{address} does not speak TLS 1.3 with us ({error.reason or error}); is it a server of"
             " protocol 4?"

@@ -24,12 +24,13 @@ from server.config import Config
 from server.durability import copy_durably, make_directory, sync_directory, write_private
 from server.errors import ConfigurationError, StorageError
 from server.inspection import open_existing
+from server.pairing import ID_FILE, check_pair
 from server.repository import Repository, open_repository
 from server.storage import DirectoryStorage, object_path
 
 DATABASE = "eft.sqlite3"
 MARK = "backup.json"
-KEYS = ("server.key", "receipt.key", "certificate.pem", "certificate.key")
+KEYS = (ID_FILE, "server.key", "receipt.key", "certificate.pem", "certificate.key")
 _MOST_SNAPSHOTS = 20
 # Another file system, none that knows links, too many links, or a system that forbids them.
 _NO_LINKS = frozenset((errno.EXDEV, errno.EPERM, errno.EOPNOTSUPP, errno.EMLINK, errno.ENOSYS))
@@ -151,6 +152,7 @@ def run(
     began = time.time()
     storage, live = DirectoryStorage.watching(config.data)
     with closing(storage), closing(open_existing(config, alone=not live)) as repository:
+        check_pair(repository, config.data)
         try:
             with _held(config.data, target):
                 backup = Backup(config, storage, target, link=not copy)

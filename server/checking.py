@@ -19,6 +19,7 @@ from protocol.cksum import Cksum
 from server.config import Config
 from server.errors import ConfigurationError, StorageError
 from server.inspection import open_existing
+from server.pairing import check_pair
 from server.receiving import Receiver
 from server.repository import Client, Repository, StoredFile
 from server.storage import DirectoryStorage
@@ -210,6 +211,7 @@ def run(
     """
     storage, live = DirectoryStorage.watching(config.data)
     with closing(storage), closing(open_existing(config, alone=not live)) as repository:
+        check_pair(repository, config.data)
         if mend and live:
             raise ConfigurationError("a server is running: stop it before --repair")
         if mend:

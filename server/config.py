@@ -208,6 +208,11 @@ class Config:
             return False
 
     @property
+    def serves_protocol_3(self) -> bool:
+        """Whether clients of protocol 3 are served beside those of protocol 4."""
+        return self.loopback or self.allow_protocol_3
+
+    @property
     def database_url(self) -> str:
         """The database that was asked for, or the SQLite file in the data directory."""
         path = str(self.data / "eft.sqlite3")

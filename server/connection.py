@@ -71,6 +71,7 @@ class Connection(socketserver.BaseRequestHandler):
         self._config = self.server.config
         self._socket = self.request
         self._connected = time.monotonic()
+        self._has_to_prove = False
         # Through TLS it is still this descriptor; select() cannot look at those beyond 1023.
         self._poll = select.poll()
         self._poll.register(self._socket, select.POLLIN)
@@ -106,7 +107,7 @@ class Connection(socketserver.BaseRequestHandler):
             return None
         if first[0] == TLS_HANDSHAKE:
             return self._open_tls(address)
-        protocol_3 = self._config.loopback or self._config.allow_protocol_3
+        protocol_3 = self._config.serves_protocol_3
         if not protocol_3 and first[0] != DATA_PREFACE[0]:
             _log.warning("connection from %s refused: protocol 3 is not allowed here", address)
             return None
@@ -125,6 +126,7 @@ class Connection(socketserver.BaseRequestHandler):
         if uploads is None:
             _log.warning("data connection from %s refused: no good ticket", address)
             return None
+        self.server.keep(self.request)
         # A socket of its own for the control connection's thread: it has another timeout.
         sending = self._stack.enter_context(self._socket.dup())
         sending.settimeout(self._config.read_seconds)
@@ -158,6 +160,7 @@ class Connection(socketserver.BaseRequestHandler):
         if tls.selected_alpn_protocol() != ALPN:
             _log.warning("connection from %s refused: it does not ask for %s", address, ALPN)
             return None
+        self._has_to_prove = True
         return Session4(self.server.doors.services4, address, fingerprint)
 
     def _receive_exactly(self, size: int) -> bytes:
@@ -221,7 +224,7 @@ class Connection(socketserver.BaseRequestHandler):
         """Seconds that the next bytes may take, `received` bytes after a request began."""
         config = self._config
         now = time.monotonic()
-        if not session.introduced:
+        if self._has_to_prove and not session.introduced:
             return _left(self._connected + config.handshake_seconds - now)
         if not began:
             return config.idle_seconds

@@ -13,6 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from protocol.channel import TLS_HANDSHAKE
 from server.config import Config
 from server.connection import Connection, Doors, Session
 from server.errors import ConfigurationError
@@ -23,6 +24,12 @@ _log = logging.getLogger(__name__)
 # is for the database, the log and the listening socket.
 _DESCRIPTORS_PER_CONNECTION = 3
 _DESCRIPTORS_KEPT = 128
+# Turned out, and not ended yet; each holds no more than its socket.
+_MOST_LEAVING = 64
+# A whole first message of TLS, as clients that offer post-quantum keys send it.
+_CLIENT_HELLO_BYTES = 4096
+# A fatal alert of TLS, internal_error, in clear as all are before the keys (RFC 8446, 5.1 and 6).
+_NO_PLACE = bytes((21, 3, 3, 0, 2, 2, 80))
 _DRAIN_POLL_SECONDS = 0.05
 _ACCEPTING_SECONDS = 10.0
 
@@ -34,13 +41,14 @@ class _Place:
     address: str
     socket: socket.socket
     session: Session | None = None
+    leaving: bool = False
 
 
 class Listener(socketserver.ThreadingTCPServer):
     """Accepts connections until `drain`; every connection has a thread of its own."""
 
     allow_reuse_address = True
-    request_queue_size = 128
+    request_queue_size = 1024
     daemon_threads = True
     # The registry below replaces the base class's list of threads, which grows with every accept.
     block_on_close = False
@@ -51,10 +59,14 @@ class Listener(socketserver.ThreadingTCPServer):
         self.doors = doors
         self.draining = False
         self.refused: Counter[str] = Counter()
-        """How many connections were refused, by the limit that they were beyond."""
+        """How many connections were refused, by the limit that they were beyond; `unproven` were
+        turned out for others."""
         self._accepted_at = -math.inf
         self._registry_lock = threading.Lock()
         self._places: dict[socket.socket, _Place] = {}
+        # The oldest first. One that has proved itself since is dropped when its turn comes.
+        self._unproven: dict[socket.socket, _Place] = {}
+        self._leaving = 0
         self._per_address: Counter[str] = Counter()
         self.max_connections = min(config.max_connections, _affordable_connections())
         """Connections at once, which may be fewer than the settings allow."""
@@ -91,20 +103,59 @@ class Listener(socketserver.ThreadingTCPServer):
         return time.monotonic() < self._accepted_at + _ACCEPTING_SECONDS
 
     def verify_request(self, request: Any, client_address: Any) -> bool:  # noqa: ANN401 - as in the base
-        """Admits the connection if the limits allow one more."""
-        limit = self.config.max_connections_per_address
+        """Admits the connection if the limits allow one more, or another can make room."""
+        address = client_address[0]
         with self._registry_lock:
-            full = len(self._places) >= self.max_connections
-            crowded = self._per_address[client_address[0]] >= limit
-            if not full and not crowded:
-                self._places[request] = _Place(client_address[0], request)
-                self._per_address[client_address[0]] += 1
+            # First: who has too many already does not cost others theirs.
+            crowded = self._per_address[address] >= self.config.max_connections_per_address
+            if not crowded and (self._has_room() or self._turn_out()):
+                self._places[request] = self._unproven[request] = _Place(address, request)
+                self._per_address[address] += 1
                 return True
-            self.refused["all" if full else "address"] += 1
+            self.refused["address" if crowded else "all"] += 1
+        self._tell_refused(request)
         _log.warning(
-            "connection from %s refused: %s", client_address[0],
-            "too many connections" if full else "too many from this address",
+            "connection from %s refused: %s", address,
+            "too many from this address" if crowded else "too many connections",
         )  # fmt: skip
+        return False
+
+    def _tell_refused(self, request: socket.socket) -> None:
+        """Answers a client of TLS that has begun, and never waits for one.
+
+        Where protocol 3 is served nothing is said to one that has not begun: to its clients these
+        seven bytes are the header of a response of 1.3 GB.
+        """
+        try:
+            # Read, because closing on unread bytes would reset the connection, alert and all.
+            begun = request.recv(_CLIENT_HELLO_BYTES, socket.MSG_DONTWAIT)
+        except BlockingIOError:
+            begun = b"" if self.config.serves_protocol_3 else bytes((TLS_HANDSHAKE,))
+        except OSError:
+            return
+        if begun[:1] == bytes((TLS_HANDSHAKE,)):
+            try:
+                request.send(_NO_PLACE, socket.MSG_DONTWAIT)
+            except OSError as error:
+                _log.debug("connection had ended already: %s", error.strerror)
+
+    def _has_room(self) -> bool:
+        return len(self._places) - self._leaving < self.max_connections
+
+    def _turn_out(self) -> bool:
+        """Ends the oldest connection that nobody has proved himself on; whether there was one."""
+        if self._leaving >= _MOST_LEAVING:
+            return False
+        while self._unproven:
+            oldest = next(iter(self._unproven))
+            place = self._unproven.pop(oldest)
+            if place.session is None or not place.session.introduced:
+                place.leaving = True
+                self._leaving += 1
+                self.refused["unproven"] += 1
+                _log.info("connection from %s turned out: unproven, all taken", place.address)
+                _shut_down(place.socket, socket.SHUT_RDWR)
+                return True
         return False
 
     def attach(
@@ -114,12 +165,21 @@ class Listener(socketserver.ThreadingTCPServer):
         with self._registry_lock:
             place = self._places[request]
             place.socket, place.session = current, session
+            if place.leaving:
+                _shut_down(current, socket.SHUT_RDWR)
+
+    def keep(self, request: socket.socket) -> None:
+        """Has a connection count as proven before it has a session."""
+        with self._registry_lock:
+            self._unproven.pop(request, None)
 
     def close_request(self, request: Any) -> None:  # noqa: ANN401 - as in the base
         """Closes a connection, admitted or not, and gives its place back."""
         with self._registry_lock:
+            self._unproven.pop(request, None)
             place = self._places.pop(request, None)
             if place is not None:
+                self._leaving -= place.leaving
                 self._per_address[place.address] -= 1
                 if not self._per_address[place.address]:
                     del self._per_address[place.address]
@@ -175,14 +235,16 @@ class Listener(socketserver.ThreadingTCPServer):
             places = list(self._places.values())
         for place in places:
             if not only_idle or place.session is None or not place.session.busy:
-                try:
-                    # Not SSLSocket's own: that one forgets TLS, and would go on in clear.
-                    socket.socket.shutdown(
-                        place.socket, socket.SHUT_RD if only_idle else socket.SHUT_RDWR
-                    )
-                except OSError as error:  # the peer or its thread was faster
-                    _log.debug("connection had ended already: %s", error.strerror)
+                _shut_down(place.socket, socket.SHUT_RD if only_idle else socket.SHUT_RDWR)
         return len(places)
+
+
+def _shut_down(connected: socket.socket, how: int) -> None:
+    try:
+        # Not SSLSocket's own: that one forgets TLS, and would go on in clear.
+        socket.socket.shutdown(connected, how)
+    except OSError as error:  # the peer or its thread was faster
+        _log.debug("connection had ended already: %s", error.strerror)
 
 
 def _affordable_connections() -> int:

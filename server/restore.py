@@ -20,6 +20,7 @@ from server.checking import Check, show_problem
 from server.config import Config
 from server.durability import copy_durably, make_directory, sync_directory, write_private
 from server.errors import ConfigurationError, StorageError
+from server.pairing import adopt
 from server.repository import Action, Event, NotEmpty, Repository, open_repository
 from server.storage import RESTORE_MARK, DirectoryStorage, object_path
 
@@ -52,6 +53,7 @@ class Restore:
                 if (self.source / name).exists():
                     write_private(self.config.data / name, (self.source / name).read_bytes())
             target.fill_from(rows, event)
+            adopt(target, self.config.data)
             problems = 0
             for found in Check(target, self.storage, live=False, deep=True).problems():
                 problems += 1

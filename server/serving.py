@@ -19,6 +19,7 @@ from server.keys import KeyFile
 from server.keytable import KeyTable
 from server.listener import Listener
 from server.monitoring import monitored
+from server.pairing import pair
 from server.rates import Rates
 from server.receiptkey import ReceiptKey
 from server.receiving import Receiver, Recovery
@@ -50,6 +51,7 @@ def listening(config: Config) -> Iterator[Listener]:
             config.database_url, password=config.database_password(os.environ)
         )
         stack.callback(repository.close)
+        pair(repository, config.data)
         receiver = Receiver(repository, storage, config)
         recovery = receiver.recover()
         _report(recovery)

@@ -131,8 +131,8 @@ class Session3:
 
     @property
     def introduced(self) -> bool:
-        """Protocol 3 has no proof to wait for."""
-        return True
+        """Whether a client has a key on this connection, which is as much as protocol 3 proves."""
+        return self._client_id is not None
 
     @property
     def has_deferred(self) -> bool:

@@ -28,6 +28,7 @@ TABLES = {
         "at", "id", "action", "outcome", "client_id", "client_name", "address", "operator",
         "subjects", "target", "size",
     ),
+    "data_directory": ("place", "id"),
 }  # fmt: skip
 """The columns of every table, but for the version of the schema."""
 
@@ -49,6 +50,8 @@ class CopyStatements(SqlDatabase):
                 return
             if not _is_empty(transaction):
                 raise NotEmpty("the database holds rows already: give an empty one")
+            # Of a server that was started and never used: the copy says whose the database is now.
+            transaction.change("DELETE FROM data_directory")
             copy_rows(origin, transaction)
             append(transaction, self.dialect, [event])
 
@@ -70,6 +73,7 @@ def _is_empty(transaction: Transaction) -> bool:
     return not any(
         transaction.rows(f"SELECT 1 FROM {table} LIMIT 1")  # noqa: S608 - constants
         for table in TABLES
+        if table != "data_directory"
     )
 
 

@@ -202,18 +202,29 @@ class Repository(ABC):
     # The whole
 
     @abstractmethod
+    def data_directory(self) -> bytes | None:
+        """The id (16 bytes) of the data directory that the database belongs to; None before its
+        first use."""
+
+    @abstractmethod
+    def claim(self, directory_id: bytes) -> bytes:
+        """Lets the database belong to this data directory, unless it belongs to one already; the id
+        of the one that it belongs to."""
+
+    @abstractmethod
     def copy_to(self, path: Path) -> None:
         """Copies the database as it is at one moment into an SQLite file, which must not exist, for
         its owner only and durably, while others go on writing."""
 
     @abstractmethod
     def is_empty(self) -> bool:
-        """Whether it holds nothing at all."""
+        """Whether it holds nothing, but for the data directory that it may belong to."""
 
     @abstractmethod
     def fill_from(self, copy: Path, event: Event) -> None:
-        """Takes over all that an SQLite file holds which `copy_to` made, and the `event`, which
-        tells the audit trail of it. Where the event is there already nothing is done.
+        """Takes over all that an SQLite file holds which `copy_to` made, the data directory that it
+        belongs to or none among it, and the `event`, which tells the audit trail of it. Where the
+        event is there already nothing is done.
 
         Raises `NotEmpty` when anything else is there; whatever is raised, nothing was taken."""
 

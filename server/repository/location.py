@@ -1,5 +1,6 @@
 """From the URL that the operator gives to an open repository."""
 
+import re
 from pathlib import Path
 from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
 
@@ -9,6 +10,8 @@ from server.repository.interface import Repository
 
 _MYSQL_PORT = 3306
 _QUERY_KEYS = frozenset({"unix_socket", "option_file", "ssl_ca"})
+# Neither a host nor a name in MySQL has them; a line of the log would be two.
+_NOT_TEXT = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 _FORMS = "sqlite:///<path> or mysql://<user>@<host>/<database>"
 
 
@@ -39,6 +42,8 @@ def open_repository(
         )
     if parts.fragment:
         raise ConfigurationError("the database URL has a '#' part: write '#' as %23")
+    if "\0" in unquote(url):
+        raise ConfigurationError("the database URL has a NUL in it, which no name has")
     match parts.scheme:
         case "sqlite":
             return _open_sqlite(parts, create=create, upgrade=upgrade)
@@ -57,7 +62,7 @@ def _open_sqlite(parts: SplitResult, *, create: bool, upgrade: bool) -> Reposito
     _query(parts, frozenset())
     if not create and not Path(path).exists():
         raise ConfigurationError(
-            f"there is no database {path}: give the server's --data or --database"
+            f"there is no database {_shown(path)}: give the server's --data or --database"
         )
     from server.repository.sqlite import SqliteRepository  # only the database in use is loaded
 
@@ -70,6 +75,8 @@ def _open_mysql(
     database = unquote(parts.path.removeprefix("/"))
     if not parts.hostname or not database or "/" in database:
         raise ConfigurationError(f"the database URL is not of the form {_FORMS}")
+    if _NOT_TEXT.search(unquote(parts.geturl(), errors="surrogateescape")):
+        raise ConfigurationError("the database URL has a character in it that is no text")
     options = _query(parts, _QUERY_KEYS)
     if "unix_socket" in options and "ssl_ca" in options:
         raise ConfigurationError("the database URL has ssl_ca, which a unix_socket does not use")
@@ -100,9 +107,11 @@ def _open_mysql(
 def _query(parts: SplitResult, known: frozenset[str]) -> dict[str, str]:
     pairs = parse_qsl(parts.query, keep_blank_values=True)
     options = dict(pairs)
-    for key in options:
-        if key not in known:
-            raise ConfigurationError(f"the database URL has an unknown option: {key}")
+    if not known.issuperset(options):  # which may be the end of a password
+        raise ConfigurationError(
+            f"the database URL has an unknown option: {', '.join(sorted(known)) or 'none'} may be"
+            " given"
+        )
     if len(options) < len(pairs) or not all(options.values()):
         raise ConfigurationError("the database URL has an option twice or without a value")
     return options
@@ -118,7 +127,7 @@ def _credentials(option_file: str) -> tuple[str, str | None]:
     try:
         options = read_option_files(option_files=[option_file])
     except ValueError as error:
-        raise ConfigurationError(f"option file {option_file}: {error}") from error
+        raise ConfigurationError(f"option file {option_file}: {_shown(str(error))}") from error
     except (AttributeError, ParserError):
         # These quote the line at fault, which may be the password's.
         raise ConfigurationError(
@@ -133,6 +142,10 @@ def _credentials(option_file: str) -> tuple[str, str | None]:
         # The driver keeps the quotes that the command-line clients take off.
         None if password is None else _unquoted(str(password)),
     )
+
+
+def _shown(text: str) -> str:
+    return text if text.isprintable() else repr(text)
 
 
 def _unquoted(value: str) -> str:

@@ -154,6 +154,15 @@ MIGRATIONS = (
             ) {table}""",
         ),
     ),
+    Migration(
+        version=4,
+        statements=(
+            """CREATE TABLE IF NOT EXISTS data_directory (
+                place INT NOT NULL PRIMARY KEY CHECK (place = 1),
+                id {id} NOT NULL
+            ) {table}""",
+        ),
+    ),
 )
 
 NEWEST_VERSION = MIGRATIONS[-1].version

@@ -19,6 +19,7 @@ from client.errors import (
     ChallengeNotOpened,
     ConnectionLost,
     ServerChanged,
+    ServerCrowded,
     ServerFault,
     ServerSilent,
     UnknownServer,
@@ -255,6 +256,8 @@ def test_older_tls_is_not_spoken(tmp_path: Path) -> None:
     [
         (lambda s: s.sendall(b"SSH-2.0-OpenSSH_9.2\r\n" + bytes(100)), ServerFault),
         (socket.socket.close, ConnectionLost),
+        (lambda s: s.recv(10_000) and s.sendall(bytes.fromhex("15030300020250")), ServerCrowded),
+        (lambda s: s.recv(10_000) and s.sendall(bytes.fromhex("15030300020228")), ServerFault),
         (lambda s: s.recv(10_000) and s.recv(1), ServerSilent),
     ],
 )

@@ -17,6 +17,7 @@ from tests.peer4.serving import ServerProcess4
 from tests.server.hostile_process import ROOT
 
 CLIENT_SECONDS = 120
+_EXIT_SECONDS = 30.0
 
 
 def free_port() -> int:
@@ -48,6 +49,18 @@ class RestartableServer:
     def start(self) -> None:
         """Starts the server, and returns when it listens."""
         self.process = ServerProcess4(self.data, *self._arguments, through=self._through)
+
+    def start_in_vain(self, data: Path | None = None) -> str:
+        """Starts one more server on its database and its data directory, or on `data`, which must
+        fail with one line; that line."""
+        done = subprocess.run(
+            [sys.executable, "-m", "server", "--port", "0", "--data", str(data or self.data),
+             "--database", self.database_url],
+            cwd=ROOT, capture_output=True, text=True, timeout=_EXIT_SECONDS, check=False,
+        )  # fmt: skip
+        assert (done.returncode, done.stdout) == (1, "")
+        (line,) = done.stderr.splitlines()
+        return line
 
     def kill(self) -> None:
         """Ends it with SIGKILL; nothing if it has ended."""

@@ -19,10 +19,10 @@ _TITLES = {
         " settings. One honest client, from another address, goes on: it connects, stores a file of"
         " 4 KiB, fetches it back and compares it, again and again. Delays are those of connecting"
         " and storing together, before the attack and during it, median / longest. Server, attacker"
-        " and honest client share two cores: much of the delay is the attacker's use of them. The"
-        " longest delays are those of attacks that hold all `max_connections` places with"
-        " connections that never prove themselves: the honest client is turned away and, as the"
-        " product's client does, tries again a little later, and later still.",
+        " and honest client share two cores: much of the delay is the attacker's use of them. Where"
+        " an attack takes all `max_connections` places with connections that never prove"
+        " themselves, the honest client waits in the kernel's queue behind the attacker's next"
+        " ones, and the oldest unproven connection makes room for each.",
     ),
     "connections": (
         "Connections",

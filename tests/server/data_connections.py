@@ -11,6 +11,7 @@ from tests.peer4.data import DataConnection
 from tests.peer4.serving import Serving, until
 from tests.peer4.wire import Receipt
 from tests.server.hostile_segments import BIG
+from tests.server.running import Running
 
 
 @contextmanager
@@ -47,7 +48,7 @@ def end(peer: Peer4, upload_id: bytes, content: bytes = BIG) -> Receipt:
     return peer.end(upload_id, len(content), wire.digest(content))
 
 
-def ended_connections(server: Serving, left: int = 0) -> None:
+def ended_connections(server: Serving | Running, left: int = 0) -> None:
     """Waits until the server has only so many connections."""
     until(lambda: len(server.listener._places) == left, f"all but {left} connections have ended")
 

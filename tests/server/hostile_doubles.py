@@ -141,6 +141,12 @@ class FailingRepository(Repository):
     def forget_events(self, before: int) -> int:
         return self._passable().forget_events(before)
 
+    def data_directory(self) -> bytes | None:
+        return self._passable().data_directory()
+
+    def claim(self, directory_id: bytes) -> bytes:
+        return self._passable().claim(directory_id)
+
     def copy_to(self, path: Path) -> None:
         self._passable().copy_to(path)
 

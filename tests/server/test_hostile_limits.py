@@ -186,6 +186,15 @@ def silent(server: Running, kind: type[PeerClient] = PeerClient) -> PeerClient:
     return client
 
 
+def introduced(server: Running, name: str = "peer") -> PeerClient:
+    """A client that has its key."""
+    client = PeerClient(server.port, name=name, private_key=private_key())
+    client.connect()
+    client.register()
+    client.send_public_key()
+    return client
+
+
 def answered(client: PeerClient) -> bool:
     """Whether the server serves this connection."""
     try:
@@ -199,9 +208,11 @@ def answered(client: PeerClient) -> bool:
 
 def test_a_connection_beyond_the_limit_is_closed_and_the_others_go_on(tmp_path: Path) -> None:
     with withstanding(tmp_path, max_connections=3) as server:
-        clients = [silent(server) for _ in range(4)]
-        assert closed_by_server(clients[3].sock)
-        assert all(answered(client) for client in clients[:3])
+        clients = [introduced(server, f"peer {number}") for number in range(3)]
+        with silent(server) as another:
+            assert closed_by_server(another.sock)
+        for client in clients:
+            client.send_file("file", b"content")
         for client in clients:
             client.close()
 
@@ -210,8 +221,8 @@ def test_a_connection_beyond_the_limit_is_closed_and_the_others_go_on(tmp_path: 
 def test_a_connection_that_ends_makes_room_for_another(tmp_path: Path, limit: str) -> None:
     settings = {limit: 1}
     with running(tmp_path / "data", **settings) as server:
-        with silent(server) as first:
-            assert answered(first)
+        with introduced(server), silent(server) as other:
+            assert closed_by_server(other.sock)
 
         def free() -> bool:
             with silent(server) as other:

@@ -57,6 +57,7 @@ def full(repository: Repository, alice: Client) -> Repository:
         Event(Action.UPLOAD, DONE, bob.id, bob.name, "192.0.2.1"),
     )
     repository.begin_upload(upload(alice))
+    repository.claim(os.urandom(16))
     repository.record([Event(Action.RENAME, target="new", subjects=("a", "b"), size=2**50)])
     return repository
 
@@ -179,6 +180,29 @@ def test_only_an_empty_database_takes_over_a_copy(
     assert list(empty.clients()) == []
 
 
+@pytest.mark.parametrize("known", [None, bytes(16)])
+def test_a_database_that_takes_over_a_copy_belongs_to_whom_the_copy_says(
+    repository: Repository, empty: Repository, tmp_path: Path, known: bytes | None
+) -> None:
+    if known is not None:
+        repository.claim(known)
+    repository.copy_to(tmp_path / "copy")
+    empty.claim(os.urandom(16))
+    empty.fill_from(tmp_path / "copy", RESTORED)
+    assert empty.data_directory() == known
+
+
+def test_a_database_that_cannot_take_over_a_copy_belongs_to_whom_it_did(
+    full: Repository, empty: Repository, tmp_path: Path
+) -> None:
+    full.copy_to(tmp_path / "copy")
+    own = empty.claim(os.urandom(16))
+    empty.record([Event(Action.CONNECT)])
+    with pytest.raises(NotEmpty):
+        empty.fill_from(tmp_path / "copy", RESTORED)
+    assert empty.data_directory() == own
+
+
 def test_taking_over_a_copy_again_changes_nothing(
     full: Repository, empty: Repository, tmp_path: Path
 ) -> None:
@@ -201,6 +225,8 @@ def test_taking_over_a_copy_again_changes_nothing(
 def test_a_database_that_holds_anything_is_not_empty(
     repository: Repository, fill: Callable[[Repository], object]
 ) -> None:
+    assert repository.is_empty()
+    repository.claim(os.urandom(16))  # as any server does that starts
     assert repository.is_empty()
     fill(repository)
     assert not repository.is_empty()

@@ -68,6 +68,13 @@ def test_four_slashes_make_an_absolute_path(tmp_path: Path) -> None:
         "mysql://eft@localhost/eft?ssl_ca=/a&ssl_ca=/b",
         "mysql://eft@localhost/eft?ssl_ca=/a&unix_socket=/b",
         "mysql://eft@localhost/eft?option_file=/does/not/exist",
+        "mysql://eft@localhost/eft?option_file=/does%0anot/exist",
+        "sqlite:///repository%00.db",
+        "mysql://eft@localhost/%00",
+        "mysql://eft@localhost/%0a",
+        "mysql://eft@localhost/%ff",
+        "mysql://eft@local\udcffhost/eft",
+        "mysql://eft@localhost/eft?unix_socket=/run%E2%80%A8/x",
     ],
 )
 def test_an_unusable_url_is_refused_in_one_line(
@@ -88,6 +95,7 @@ def test_an_unusable_url_is_refused_in_one_line(
         "mysql://eft:hunter2/x@db/eft",
         "mysql://eft:hunter2?x@db/eft",
         "mysql://eft:12?hunter2=x@db/eft",
+        "mysql://eft:12/x?hunter2=x@db/eft",
         "mysql://eft:\u2100hunter2@db/eft",
     ],
 )
@@ -197,6 +205,19 @@ def test_the_driver_is_not_loaded_for_sqlite(tmp_path: Path) -> None:
     )
     command = [sys.executable, "-c", program, f"sqlite:///{tmp_path}/repository.db"]
     assert subprocess.run(command, check=False).returncode == 0
+
+
+def test_an_unknown_option_is_answered_with_those_that_are_known() -> None:
+    with pytest.raises(ConfigurationError, match="option_file, ssl_ca, unix_socket may be given"):
+        open_repository("mysql://eft@db/eft?ssl=1")
+    with pytest.raises(ConfigurationError, match="none may be given"):
+        open_repository("sqlite:///repository.db?mode=ro")
+
+
+def test_a_missing_database_is_told_in_one_line() -> None:
+    with pytest.raises(ConfigurationError) as refused:
+        open_repository("sqlite:///no%0asuch/repository.db", create=False)
+    assert len(str(refused.value).splitlines()) == 1
 
 
 def test_a_database_that_must_exist_is_not_made(tmp_path: Path) -> None:
