@@ -8,7 +8,7 @@ from server.opening import ContentOpener
 from server.receiving import Upload
 
 RECEIVE_BYTES = 1024 * 1024
-"""The largest piece of content that is decrypted and written at once."""
+"""The largest piece of content that is received, and that is written, at once."""
 
 
 class IncomingContent:
@@ -62,8 +62,8 @@ class IncomingContent:
         """Decrypts and writes ciphertext; what comes beyond the announced size is passed over."""
         piece = piece[: self._ciphertext_left]
         self._ciphertext_left -= len(piece)
-        for start in range(0, len(piece), RECEIVE_BYTES):
-            self.upload.write(self._opener.open(piece[start : start + RECEIVE_BYTES]))
+        for plain in self._opener.open(piece):
+            self.upload.write(plain)
 
     def close(self) -> bool:
         """Ends the current request's content; True when it was the file's last.

@@ -1,16 +1,20 @@
 """Opening protocol 3's content: AES-CBC with an IV of zeros and PKCS#7 padding, in pieces."""
 
+import mmap
+from collections.abc import Iterator
+
 from Crypto.Cipher import AES
 from Crypto.Util.strxor import strxor
 
 from server.errors import UndecipherableContent
 
 BLOCK_BYTES = 16
-_EMPTY = memoryview(b"")
 
 
 class ContentOpener:
-    """Decrypts one ciphertext that arrives in pieces of at most `piece_bytes` bytes each."""
+    """Decrypts one ciphertext, which arrives in pieces of any size, into pieces of `piece_bytes`
+    bytes, a multiple of a block: each lies at the start of a page, where the storage can write it
+    past the page cache."""
 
     def __init__(self, key: bytes, piece_bytes: int) -> None:
         # CBC decryption is block decryption and one XOR (NIST SP 800-38A, 6.2): done for all
@@ -18,29 +22,28 @@ class ContentOpener:
         self._blocks = AES.new(key, AES.MODE_ECB)
         self._previous = bytes(BLOCK_BYTES)
         self._partial = bytearray()
+        self._piece_bytes = piece_bytes
         # The last block is held back, since only the end of the content shows that it is padding.
-        self._plain = memoryview(bytearray(piece_bytes + 2 * BLOCK_BYTES))
-        self._held: memoryview = _EMPTY
+        self._plain = memoryview(mmap.mmap(-1, piece_bytes + BLOCK_BYTES))
+        self._end = 0
 
-    def open(self, piece: memoryview) -> memoryview:
-        """The plain bytes that this piece completes: a view that is valid until the next call."""
-        end = len(self._held)
-        self._plain[:end] = self._held
+    def open(self, piece: memoryview) -> Iterator[memoryview]:
+        """The plain pieces that this one completes, each valid until the next one is asked for;
+        iterate to the end."""
         if self._partial:
             missing = BLOCK_BYTES - len(self._partial)
             self._partial += piece[:missing]
             piece = piece[missing:]
             if len(self._partial) < BLOCK_BYTES:
-                return _EMPTY
-            end = self._decrypt(memoryview(bytes(self._partial)), end)
+                return
+            yield from self._decrypt(memoryview(bytes(self._partial)))
             self._partial.clear()
         whole = len(piece) - len(piece) % BLOCK_BYTES
-        if whole:
-            end = self._decrypt(piece[:whole], end)
-        self._partial += piece[whole:]
-        ready = max(end - BLOCK_BYTES, 0)
-        self._held = self._plain[ready:end]
-        return self._plain[:ready]
+        while whole:
+            size = min(whole, len(self._plain) - self._end)
+            yield from self._decrypt(piece[:size])
+            piece, whole = piece[size:], whole - size
+        self._partial += piece
 
     def finish(self) -> memoryview:
         """The last plain bytes, without the padding.
@@ -48,18 +51,17 @@ class ContentOpener:
         Raises `UndecipherableContent` when the content is no whole number of blocks or the padding
         is wrong; the two are not told apart (RFC 5246, 6.2.3.2, on why).
         """
-        if self._partial or not self._held:
+        if self._partial or not self._end:
             raise UndecipherableContent("the content does not decrypt")
-        padding = self._held[-1]
-        if (
-            not 1 <= padding <= BLOCK_BYTES
-            or bytes(self._held[-padding:]) != bytes([padding]) * padding
-        ):
+        last = self._plain[: self._end]
+        padding = last[-1]
+        if not 1 <= padding <= BLOCK_BYTES or bytes(last[-padding:]) != bytes([padding]) * padding:
             raise UndecipherableContent("the content does not decrypt")
-        return self._held[:-padding]
+        return last[:-padding]
 
-    def _decrypt(self, blocks: memoryview, start: int) -> int:
-        end = start + len(blocks)
+    def _decrypt(self, blocks: memoryview) -> Iterator[memoryview]:
+        """Decrypts blocks for which there is room, and gives out what is complete then."""
+        start, end = self._end, self._end + len(blocks)
         first, others = (
             self._plain[start : start + BLOCK_BYTES],
             self._plain[start + BLOCK_BYTES : end],
@@ -69,4 +71,8 @@ class ContentOpener:
         if others:
             strxor(others, blocks[:-BLOCK_BYTES], output=others)
         self._previous = bytes(blocks[-BLOCK_BYTES:])
-        return end
+        self._end = end
+        if end == len(self._plain):
+            yield self._plain[: self._piece_bytes]
+            self._plain[:BLOCK_BYTES] = self._plain[self._piece_bytes :]
+            self._end = BLOCK_BYTES

@@ -1,6 +1,8 @@
 """Opening content piece by piece gives what an independent AES-CBC with PKCS#7 gives."""
 
+import ctypes
 import itertools
+import mmap
 import random
 import subprocess
 
@@ -18,9 +20,13 @@ KEY = KEYS[0]
 
 
 def _opened(key: bytes, pieces: list[bytes], piece_bytes: int | None = None) -> bytes:
-    opener = ContentOpener(key, piece_bytes or max(map(len, pieces), default=0))
-    plain = b"".join(bytes(opener.open(memoryview(piece))) for piece in pieces)
+    opener = ContentOpener(key, piece_bytes or 64)
+    plain = b"".join(_given_out(opener, piece) for piece in pieces)
     return plain + bytes(opener.finish())
+
+
+def _given_out(opener: ContentOpener, piece: bytes | memoryview) -> bytes:
+    return b"".join(bytes(plain) for plain in opener.open(memoryview(piece)))
 
 
 def _sealed_as_it_is(padded: bytes) -> bytes:
@@ -54,10 +60,11 @@ def test_content_of_any_length_opens_byte_by_byte(size: int) -> None:
     assert _opened(KEY, _cut(crypto.encrypt(KEY, plain), 1)) == plain
 
 
-@pytest.mark.parametrize("piece_bytes", range(1, 50))
-def test_content_opens_in_pieces_of_any_size(piece_bytes: int) -> None:
-    plain = random.Random(piece_bytes).randbytes(500)
-    assert _opened(KEY, _cut(crypto.encrypt(KEY, plain), piece_bytes)) == plain
+@pytest.mark.parametrize("piece_bytes", [16, 32, 64, 4096])
+@pytest.mark.parametrize("size", range(1, 50))
+def test_content_opens_in_pieces_of_any_size(size: int, piece_bytes: int) -> None:
+    plain = random.Random(size).randbytes(500)
+    assert _opened(KEY, _cut(crypto.encrypt(KEY, plain), size), piece_bytes) == plain
 
 
 @settings(max_examples=200)
@@ -85,30 +92,44 @@ def test_what_openssl_sealed_opens(key: bytes) -> None:
 
 def test_a_large_content_opens_in_the_largest_pieces() -> None:
     plain = random.Random(1).randbytes(1_000_003)
-    assert _opened(KEY, _cut(crypto.encrypt(KEY, plain), 256 * 1024)) == plain
+    ciphertext = crypto.encrypt(KEY, plain)
+    assert _opened(KEY, _cut(ciphertext, 256 * 1024), 1024 * 1024) == plain
+    assert _opened(KEY, _cut(ciphertext, 256 * 1024), 128 * 1024) == plain
+
+
+def test_pieces_are_as_large_as_asked_for_and_where_the_disk_wants_them() -> None:
+    opener = ContentOpener(KEY, 8192)
+    offset = 0
+    for piece in _cut(crypto.encrypt(KEY, bytes(50_000)), 777):
+        for plain in opener.open(memoryview(piece)):
+            assert len(plain) == 8192
+            assert ctypes.addressof(ctypes.c_char.from_buffer(plain)) % mmap.PAGESIZE == 0
+            offset += len(plain)
+    assert offset + len(opener.finish()) == 50_000
 
 
 def test_the_given_piece_is_not_changed() -> None:
     ciphertext = crypto.encrypt(KEY, bytes(100))
     piece = bytearray(ciphertext)
-    ContentOpener(KEY, 200).open(memoryview(piece))
+    assert _given_out(ContentOpener(KEY, 64), memoryview(piece)) == bytes(64)
     assert piece == ciphertext
 
 
 def test_pieces_may_come_in_the_same_buffer() -> None:
     plain = random.Random(2).randbytes(200)
     buffer = bytearray(24)
-    opener, opened = ContentOpener(KEY, len(buffer)), b""
+    opener, opened = ContentOpener(KEY, 32), b""
     for piece in _cut(crypto.encrypt(KEY, plain), len(buffer)):
         buffer[: len(piece)] = piece
-        opened += bytes(opener.open(memoryview(buffer)[: len(piece)]))
+        opened += _given_out(opener, memoryview(buffer)[: len(piece)])
         buffer[:] = b"\xff" * len(buffer)
     assert opened + bytes(opener.finish()) == plain
 
 
 def test_nothing_that_could_be_padding_is_given_out_early() -> None:
-    opener = ContentOpener(KEY, 64)
-    assert len(opener.open(memoryview(crypto.encrypt(KEY, bytes(40))))) == 2 * BLOCK_BYTES
+    opener = ContentOpener(KEY, 16)
+    assert len(_given_out(opener, crypto.encrypt(KEY, bytes(40)))) == 2 * BLOCK_BYTES
+    assert len(opener.finish()) == 8
 
 
 @pytest.mark.parametrize("last", range(256))
