@@ -3,7 +3,7 @@
 import argparse
 import math
 import re
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -34,6 +34,7 @@ Subparsers: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
 OVERWRITE = ("never", "if-newer", "always")
 
 
+@cache
 def common() -> argparse.ArgumentParser:
     """The options that stand before or behind a command alike: a parent for both parsers.
 
