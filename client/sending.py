@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import time
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 from functools import partial
@@ -67,8 +68,6 @@ class Sender:
     ) -> Receipt:
         """Sends what can be read only once; raises `ClientError`."""
         check_name(name)
-        import time
-
         upload = Upload(
             _new_id(),
             name,
@@ -217,4 +216,5 @@ def _small(upload: Upload, content: FileContent) -> SmallFile:
 
 
 def _new_id() -> bytes:
-    return os.urandom(UPLOAD_ID_BYTES)
+    # Sorted by time: the server's index of uploads is then filled from one end, which is quicker.
+    return time.time_ns().to_bytes(8, "big") + os.urandom(UPLOAD_ID_BYTES - 8)

@@ -9,7 +9,6 @@ import contextlib
 import hashlib
 import hmac
 import logging
-import os
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -31,7 +30,7 @@ from server.errors import (
 )
 from server.quota import Reservation
 from server.receiptkey import ReceiptKey
-from server.receiving import OBJECT_ID_BYTES, Receiver
+from server.receiving import Receiver, new_object_id
 from server.repository import (
     Client,
     Event,
@@ -168,7 +167,7 @@ class Uploads:
         if not hmac.compare_digest(hashlib.sha256(plain).digest(), request.sha256):
             raise DigestMismatch("SHA-256 differs from what the client read")
         reservation = self._receiver.quota.reserve(client.id, request.name, len(plain))
-        object_id = os.urandom(OBJECT_ID_BYTES)
+        object_id = new_object_id()
         try:
             # Verified already: staging would protect nobody from anything.
             staged = self.storage.place(client.id, object_id)
@@ -334,7 +333,7 @@ class Uploads:
         return Upload(
             client_id=client.id,
             upload_id=request.upload_id,
-            object_id=os.urandom(OBJECT_ID_BYTES),
+            object_id=new_object_id(),
             name=request.name,
             size=request.size,
             modified=request.modified,
