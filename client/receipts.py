@@ -12,9 +12,10 @@ from client.private_files import sync_directory
 from client.state import make_private_directory, writing
 from protocol.channel import format_fingerprint
 from protocol.errors import ProtocolError
-from protocol.merkle import root_from
-from protocol.receipts import ReceiptBody, signed_bytes
+from protocol.merkle import MerkleTree, root_from
+from protocol.receipts import ReceiptBodies, ReceiptBody, pack_receipts, signed_bytes
 from protocol.responses4 import Stored
+from protocol.smallfiles import SmallFile
 
 _SUFFIX = ".receipts"
 _SIZE = struct.Struct("<I")
@@ -59,6 +60,31 @@ class Signer:
         if body != expected:
             raise BadReceipt(f"the server's receipt for {name!r} is not for what was sent")
         return Receipt(body, packed)
+
+    def receipts(
+        self, files: Sequence[SmallFile], received: int, signature: bytes
+    ) -> list[Receipt]:
+        """The receipts of files that were stored together, when this is the signature for them.
+
+        Raises `BadReceipt`.
+        """
+        if not files:
+            return []
+        bodies = ReceiptBodies(self.receipt_key, self.client_id, self.client_name)
+        packed = [bodies.pack(file, received) for file in files]
+        tree = MerkleTree(packed)
+        if not _is_signed(signed_bytes(len(files), tree.root), signature, self.receipt_key):
+            raise BadReceipt("the server's receipts are not signed, or not for what was sent")
+        return [
+            Receipt(
+                ReceiptBody(
+                    self.receipt_key, self.client_id, file.upload_id, file.size, received,
+                    file.sha256, self.client_name, file.name,
+                ),
+                receipt,
+            )
+            for file, receipt in zip(files, pack_receipts(packed, tree, signature), strict=True)
+        ]  # fmt: skip
 
 
 def verify_receipt(packed: bytes, known_keys: Iterable[bytes]) -> ReceiptBody:
@@ -125,8 +151,8 @@ def _append(path: Path, receipts: Sequence[Receipt], size: int | None) -> int:
         try:
             file.seek(size)
             file.truncate()
-            for receipt in receipts:
-                file.write(_SIZE.pack(len(receipt.packed)) + receipt.packed)
+            packed = (receipt.packed for receipt in receipts)
+            file.write(b"".join([part for one in packed for part in (_SIZE.pack(len(one)), one)]))
             file.flush()
             os.fsync(descriptor)
         except BaseException:  # whatever it was, nothing may stand before the next one

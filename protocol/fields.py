@@ -211,6 +211,20 @@ class Rest(Field[Buffer]):
             )
 
 
+class Remainder(Field[bytes]):
+    """The same as `Rest`, copied: it outlives the buffer that it was read from."""
+
+    def __init__(self, least: int, most: int) -> None:
+        self._rest = Rest(least, most)
+        super().__init__(least, most)
+
+    def write(self, value: bytes) -> Buffer:
+        return self._rest.write(value)
+
+    def read(self, reader: Reader) -> bytes:
+        return bytes(self._rest.read(reader))
+
+
 class Flagged(Field[T | None]):
     """A flag, and a value that is all zeros where the flag is 0; either may come first."""
 

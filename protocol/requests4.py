@@ -13,7 +13,6 @@ from protocol.contexts import (
     PROOF_BYTES,
     SALT_BYTES,
     SEGMENT_BYTES,
-    SMALL_FILE_BYTES,
     TAG_BYTES,
     UPLOAD_ID_BYTES,
     check_segment_size,
@@ -163,26 +162,19 @@ class End(Record):
 
 @dataclass(frozen=True, slots=True)
 class Put(Record):
-    """A whole file of at most 524,288 bytes, sealed as the final segment 0."""
+    """Whole files of at most 524,288 bytes each, their content sealed together.
 
-    upload_id: bytes
+    `table` describes them and is not looked into here: see `protocol.smallfiles`.
+    """
+
     salt: bytes
-    modified: int
-    mode: int
-    policy: Policy
-    sha256: bytes
-    name: str
+    table: bytes
     sealed: Buffer = field(repr=False)
 
     LAYOUT: ClassVar[Layout] = Layout(
-        UPLOAD_ID,
         SALT,
-        I64,
-        MODE,
-        Enumerated(U8, Policy),
-        SHA256,
-        NAME,
-        Rest(TAG_BYTES, SMALL_FILE_BYTES + TAG_BYTES),
+        Blob(least=1),
+        Rest(TAG_BYTES, SEGMENT_BYTES + TAG_BYTES),
         max_bytes=MAX_PAYLOAD_BYTES,
     )
 

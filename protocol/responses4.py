@@ -26,6 +26,7 @@ from protocol.fields import (
     Number,
     Record,
     Records,
+    Remainder,
     Rest,
     Text,
 )
@@ -147,6 +148,24 @@ class Stored(Record):
 
 
 @dataclass(frozen=True, slots=True)
+class Outcomes(Record):
+    """What became of the files of a *put*, in their order.
+
+    `table` is not looked into here: see `protocol.smallfiles`. Those of them that are stored now
+    were `received` at this time, in seconds since 1970 UTC, and their receipts are the leaves of
+    the tree that `signature` covers; without any both are 0.
+    """
+
+    received: int
+    signature: bytes
+    table: bytes
+
+    LAYOUT: ClassVar[Layout] = Layout(
+        I64, Exact(SIGNATURE_BYTES), Remainder(1, SEGMENT_BYTES), max_bytes=MAX_PAYLOAD_BYTES
+    )
+
+
+@dataclass(frozen=True, slots=True)
 class Ticket(Record):
     """Opens one data connection (section 1.2)."""
 
@@ -253,6 +272,7 @@ Response4 = (
     | Connected
     | Begun
     | Stored
+    | Outcomes
     | Ticket
     | Entries
     | Entry

@@ -26,6 +26,7 @@ from server.repository import Repository, open_repository
 from server.segmentmemory import SegmentMemory
 from server.session3 import Services
 from server.session4 import Services4
+from server.smallfiles import SmallFiles
 from server.storage import DirectoryStorage
 from server.tickets import Tickets
 from server.uploading import Uploads
@@ -82,12 +83,14 @@ def _services4(
     receipt_key = ReceiptKey(config.data / "receipt.key")
     memory = SegmentMemory()
     uploads = Uploads(receiver, repository, receipt_key, memory)
+    small_files = SmallFiles(uploads, receiver, repository, receipt_key)
     uploads.expire(config.upload_days * 86400)
     return Services4(
         config=config,
         repository=repository,
         receiver=receiver,
         uploads=uploads,
+        small_files=small_files,
         access=Access(repository, config.registration),
         bans=Bans(config.max_failed_attempts, config.ban_seconds),
         rates=Rates(config.max_rate_per_client),

@@ -15,6 +15,7 @@ from protocol.messages4 import (
     Entry,
     Get,
     List,
+    Outcomes,
     Policy,
     Prove,
     Put,
@@ -43,7 +44,7 @@ TAG_HEX = "71" + "cc" * 14 + "72"
 SIGNATURE = b"\xd1" + b"\xdd" * 62 + b"\xde"
 SIGNATURE_HEX = "d1" + "dd" * 62 + "de"
 FULL = b"\x81" * 1048592
-SEALED_SMALL = b"\x91" * 524_304
+SEALED_SMALL = b"\x91" * 1_048_592
 
 _A = "0100" + "61"
 _PATH = "0700" + "612f622e747874"  # a/b.txt
@@ -88,13 +89,13 @@ REQUESTS: tuple[tuple[int, Request4, str], ...] = (
     (18, End(ID, 0x0102030405060708, HASH), ID_HEX + "0807060504030201" + HASH_HEX),
     (
         19,
-        Put(ID, SALT, 2, 0o600, Policy.NEVER, HASH, "a", b"\x09" + TAG),
-        ID_HEX + SALT_HEX + "0200000000000000" + "8001" + "00" + HASH_HEX + _A + "09" + TAG_HEX,
+        Put(SALT, b"\x05\x06", b"\x09" + TAG),
+        SALT_HEX + "0200" + "0506" + "09" + TAG_HEX,
     ),
     (
         19,
-        Put(ID, SALT, -2, 0, Policy.ALWAYS, HASH, "a", SEALED_SMALL),
-        ID_HEX + SALT_HEX + "feffffffffffffff" + "0000" + "02" + HASH_HEX + _A + "91" * 524_304,
+        Put(SALT, b"\x05", SEALED_SMALL),
+        SALT_HEX + "0100" + "05" + "91" * 1_048_592,
     ),
     (20, Abandon(ID), ID_HEX),
     (21, Attach(), ""),
@@ -117,6 +118,7 @@ RESPONSES: tuple[tuple[int, Response4, str], ...] = (
     ),
     (32784, Begun(0), "0000000000000000"),
     (32784, Begun(2**63 - 1048576), "0000f0ffffffff7f"),
+    (32787, Outcomes(-2, SIGNATURE, b"\0"), "feffffffffffffff" + SIGNATURE_HEX + "00"),
     (
         32786,
         Stored(b"\x09\x08", 0, 1, (), SIGNATURE),
