@@ -1,5 +1,6 @@
 """A server's life: open database and data directory, recover, serve, drain."""
 
+import gc
 import logging
 import os
 import signal
@@ -34,6 +35,7 @@ from server.uploading import Uploads
 _log = logging.getLogger(__name__)
 
 _SIGNAL_POLL_SECONDS = 0.2
+_OBJECTS_BETWEEN_COLLECTIONS = 20_000
 _SWEEP_SECONDS = 60.0
 
 
@@ -153,6 +155,10 @@ def serve(config: Config, announce: Callable[[str], None]) -> int:
         signal.signal(number, on_signal)
     signal.signal(signal.SIGHUP, lambda number, _frame: reloads.append(number))
     with listening(config) as listener, monitored(config, listener) as metrics_port:
+        # Small files are thousands of objects that live for a moment: no need to look for cycles
+        # among them as often, nor ever among what lives as long as the server.
+        gc.freeze()
+        gc.set_threshold(_OBJECTS_BETWEEN_COLLECTIONS)
         accepting = threading.Thread(target=listener.serve_forever, name="accept", daemon=True)
         accepting.start()
         host = f"[{config.host}]" if ":" in config.host else config.host

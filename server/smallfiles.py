@@ -108,7 +108,7 @@ class SmallFiles:
             if good := self._reserve(arrived, good):
                 self._place(arrived, good)
         except BaseException:  # whatever it was, the room is free again
-            _release(arrived)
+            _release([arrived])
             raise
         return arrived
 
@@ -172,46 +172,47 @@ class SmallFiles:
         for reservation in arrived.reservations:
             reservation.write(reservation.bytes)
 
-    def publish(self, batch: Sequence[Arrived], event: Event) -> None:
-        """Makes what was written of one client's *puts* durable and visible together, and fills in
-        the results. The `event` tells the audit trail who does it."""
-        placed = [
-            (arrived, index)
-            for arrived in batch
-            for index, result in enumerate(arrived.results)
-            if result is None
-        ]
+    def make_durable(self, batch: Sequence[Arrived]) -> None:
+        """Puts what was written of one client's *puts* on the disk; `publish` comes after it."""
+        placed = _placed(batch)
+        if not placed:
+            return
+        storage, client_id = self._uploads.storage, batch[0].client.id
+        object_ids = [arrived.object_ids[index] for arrived, index in placed]
         try:
-            if placed:
+            storage.make_durable(client_id, object_ids)
+        except BaseException as error:  # whatever it was, nothing of the batch stays
+            for object_id in object_ids:
+                storage.take_back(client_id, object_id)
+            if not isinstance(error, ServerError):
+                _release(batch)
+                raise
+            _fail(placed, error)
+
+    def publish(self, batch: Sequence[Arrived], event: Event) -> None:
+        """Makes what is durable of one client's *puts* visible together, and fills in the results.
+        The `event` tells the audit trail who does it."""
+        try:
+            if placed := _placed(batch):
                 self._publish(placed, event)
-        except ServerError as error:
-            for arrived, index in placed:
-                arrived.results[index] = error
         finally:
-            for arrived in batch:
-                _release(arrived)
+            _release(batch)
 
     def _publish(self, placed: Sequence[_Placed], event: Event) -> None:
         client = placed[0][0].client
         keys = {(client.id, arrived.files[index].upload_id) for arrived, index in placed}
         # Another connection may have begun these uploads since they came: what that one has staged
         # would otherwise be left, and counted nowhere.
-        with self._uploads.turns.of(*keys):
-            for key in filter(self._uploads.is_begun, keys):
-                self._uploads.give_up(key)
-            self._make_durable(client, [arrived.object_ids[index] for arrived, index in placed])
-            signed, published = self._commit(client, placed, event)
+        try:
+            with self._uploads.turns.of(*keys):
+                for key in filter(self._uploads.is_begun, keys):
+                    self._uploads.give_up(key)
+                signed, published = self._commit(client, placed, event)
+        except ServerError as error:
+            _fail(placed, error)
+            return
         for (arrived, index), result in zip(placed, published, strict=True):
             arrived.results[index] = self._result(arrived, index, result, signed)
-
-    def _make_durable(self, client: Client, object_ids: Sequence[bytes]) -> None:
-        storage = self._uploads.storage
-        try:
-            storage.make_durable(client.id, object_ids)
-        except BaseException:  # whatever it was, nothing of the batch stays
-            for object_id in object_ids:
-                storage.take_back(client.id, object_id)
-            raise
 
     def _commit(
         self, client: Client, placed: Sequence[_Placed], event: Event
@@ -271,6 +272,21 @@ def _publication(arrived: Arrived, index: int, received: int) -> Publication:
     return Publication(stored, file.upload_id, file.policy)
 
 
-def _release(arrived: Arrived) -> None:
-    for reservation in arrived.reservations:
-        reservation.release()
+def _placed(batch: Sequence[Arrived]) -> list[_Placed]:
+    return [
+        (arrived, index)
+        for arrived in batch
+        for index, result in enumerate(arrived.results)
+        if result is None
+    ]
+
+
+def _fail(placed: Sequence[_Placed], error: ServerError) -> None:
+    for arrived, index in placed:
+        arrived.results[index] = error
+
+
+def _release(batch: Sequence[Arrived]) -> None:
+    for arrived in batch:
+        for reservation in arrived.reservations:
+            reservation.release()
