@@ -2,7 +2,6 @@
 
 import struct
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import ClassVar
 
 from protocol.fields import I64, Layout, Prefixed, Record
@@ -61,7 +60,6 @@ def pack_receipts(bodies: Sequence[bytes], tree: MerkleTree, signature: bytes) -
     ]
 
 
-@dataclass(frozen=True, slots=True)
 class ReceiptBody(Record):
     """What the server promises to have stored, and for whom.
 

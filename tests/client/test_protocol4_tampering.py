@@ -3,7 +3,6 @@
 import errno
 import os
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from pathlib import Path
 from struct import pack
 
@@ -39,6 +38,7 @@ from protocol.receipts import ReceiptBody
 from protocol.smallfiles import unpack_files
 from tests.client.relay import Alter, Message, Pair, Relay, relaying
 from tests.client.running4 import Server4
+from tests.protocol.samples4 import replace
 
 SIZE = 2 * SEGMENT_BYTES + 7
 FOREIGN = Stored(b"nonsense", 0, 1, (), bytes(64)).pack()

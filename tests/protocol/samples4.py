@@ -1,5 +1,8 @@
 """Messages of protocol 4 of every class, each with its code and its payload written as hex."""
 
+from typing import Any, TypeVar
+
+from protocol.fields import Record
 from protocol.messages4 import (
     Abandon,
     Attach,
@@ -34,6 +37,8 @@ from protocol.messages4 import (
 )
 
 ID_HEX = "000102030405060708090a0b0c0d0eff"
+R = TypeVar("R", bound=Record)
+
 ID = b"\x00\x01\x02\x03\x04\x05\x06\x07\x08\x09\x0a\x0b\x0c\x0d\x0e\xff"
 SALT = b"\x51" + b"\xaa" * 30 + b"\x52"
 SALT_HEX = "51" + "aa" * 30 + "52"
@@ -160,3 +165,8 @@ def message_hex(code: int, payload: str, request_id: str = "04030201") -> str:
     size = len(payload) // 2
     size_hex = "".join(f"{size >> shift & 0xFF:02x}" for shift in (0, 8, 16, 24))
     return "04" + code_hex + request_id + size_hex + payload
+
+
+def replace(record: R, **changes: Any) -> R:  # noqa: ANN401 - values of any field
+    """The same record with other values of these fields, as of a dataclass."""
+    return record.__replace__(**changes)

@@ -1,7 +1,6 @@
 """Protocol 4's decoder: bytes in any pieces to messages, hostile bytes to errors, no copies."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import fields, replace
 from typing import Any
 
 import pytest
@@ -23,7 +22,7 @@ from protocol.messages4 import (
     pack_message,
 )
 from tests.protocol import samples4, strategies4
-from tests.protocol.samples4 import FULL, ID, ID_HEX, SALT, TAG, message_hex
+from tests.protocol.samples4 import FULL, ID, ID_HEX, SALT, TAG, message_hex, replace
 
 Message4 = Request4 | Response4
 SMALL_BYTES = 16384
@@ -323,9 +322,5 @@ def test_a_decoded_message_holds_no_view_but_the_sealed_one() -> None:
     )
     decoder.writable()[: len(data)] = data
     for _, message in decoder.written(len(data)):
-        views = {
-            field.name
-            for field in fields(message)
-            if isinstance(getattr(message, field.name), memoryview)
-        }
+        views = {name for name, value in vars(message).items() if isinstance(value, memoryview)}
         assert views <= {"sealed"}

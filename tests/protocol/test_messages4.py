@@ -1,7 +1,7 @@
 """The messages of protocol 4: their bytes, their codes, and what is refused."""
 
-from dataclasses import FrozenInstanceError, fields, replace
 from itertools import count
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -30,6 +30,7 @@ from protocol.messages4 import (
     Reason,
     Refused,
     Register,
+    Remove,
     Rename,
     Request4,
     Response4,
@@ -58,6 +59,7 @@ from tests.protocol.samples4 import (
     SIGNATURE_HEX,
     TAG,
     TAG_HEX,
+    replace,
 )
 
 MESSAGES = samples4.REQUESTS + samples4.RESPONSES
@@ -96,10 +98,40 @@ def test_there_is_a_sample_of_every_code_and_one_code_for_every_message() -> Non
 
 @pytest.mark.parametrize("message", [message for _, message, _ in MESSAGES], ids=samples4.label)
 def test_messages_are_frozen_and_hold_nothing_else(message: Request4 | Response4) -> None:
-    assert not hasattr(message, "__dict__")
-    for field in fields(message):
-        with pytest.raises(FrozenInstanceError):
-            setattr(message, field.name, None)
+    assert tuple(vars(message)) == message.__match_args__
+    for name in (*message.__match_args__, "other"):
+        with pytest.raises(AttributeError):
+            setattr(message, name, None)
+        with pytest.raises(AttributeError):
+            delattr(message, name)
+
+
+def test_records_are_equal_when_their_kind_and_fields_are() -> None:
+    assert Stat("a") == Stat(name="a")
+    assert Stat("a") != Stat("b")
+    assert Stat("a") != Remove("a")
+    assert Stat("a") != "a"
+    assert len({Stat("a"), Stat("a"), Remove("a"), End(ID, 1, HASH), End(ID, 1, sha256=HASH)}) == 3
+    assert repr(End(ID, 1, b"x")) == f"End(upload_id={ID!r}, size=1, sha256=b'x')"
+
+
+@pytest.mark.parametrize(
+    ("values", "named"),
+    [
+        ((), {}),
+        ((ID, 1), {}),
+        ((ID, 1, HASH, HASH), {}),
+        ((ID, 1), {"other": HASH}),
+        ((ID, 1, HASH), {"sha256": HASH}),
+        ((ID,), {"sha256": HASH}),
+        ((), {"size": 1, "sha256": HASH}),
+    ],
+)
+def test_a_record_is_made_of_all_its_fields_and_nothing_else(
+    values: tuple[Any, ...], named: dict[str, Any]
+) -> None:
+    with pytest.raises(TypeError, match="fields"):
+        End(*values, **named)
 
 
 def test_a_payload_is_of_these_sizes() -> None:
