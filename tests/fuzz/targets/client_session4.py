@@ -36,6 +36,7 @@ from protocol.messages4 import (
     RESPONSES,
     Content,
     Policy,
+    Put,
     Request4,
     Segment,
 )
@@ -87,7 +88,6 @@ class _Answers(Material):
             "body": self._body,
             "signature": lambda: _signing().sign(signed_bytes(1, leaf_hash(self._body()))),
             "count": b"\1\0",
-            "received": (7).to_bytes(8, "little"),
             "table": b"\0",
         }
 
@@ -95,6 +95,8 @@ class _Answers(Material):
         if choices.byte() > 220:
             return None
         given: Callable[[], bytes] | bytes | None = self._given.get(name)
+        if name == "received" and isinstance(self.request, Put):
+            return (7).to_bytes(8, "little")  # as in the receipt's body
         if name == "encrypted_secret":
             return bytes((choices.byte(),)) * 384
         return given() if callable(given) else given
@@ -395,7 +397,10 @@ def _conversations() -> Iterable[bytes]:
         yield b"\1" + early + honest + bytes((0, 0, 0, 0, 0)) + answered
         yield b"\1" + early + honest + bytes((255, 200, 0)) + bytes(200) + answered
     begun = b"\2" + early + bytes((0, 0, 0, 0)) + answered
-    yield begun + early + early + bytes((0, 0)) + early + b"\0\0" + stored
+    for other in (b"", b"\xff\0", b"\xff\x80\x09" + bytes(9)):  # and a body that is none
+        for waits in range(4):
+            ended = early * waits + bytes((0, 0)) + early + b"\0\0" + other + stored
+            yield begun + ended
     yield b"\4" + early + bytes((0, 0, 0, 0, 0)) + answered + early + bytes(7) + answered
     yield b"\3" + early + bytes((0, 0, 0, 0, 0, 2)) + bytes(90)
 
