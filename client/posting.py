@@ -2,8 +2,8 @@
 
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from client.errors import ClientError, ConnectionFailed
 from client.link import Connection4, Link
@@ -15,8 +15,7 @@ _MOST_FILES = 4096
 _MOST_BYTES = 16 << 20
 
 
-@dataclass(frozen=True, slots=True)
-class PutResult:
+class PutResult(NamedTuple):
     """How one file of many ended: with a receipt or with an error."""
 
     path: Path

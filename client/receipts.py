@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
+from typing import NamedTuple
 
 from client.errors import BadReceipt, BadState
 from client.private_files import sync_directory
@@ -24,8 +25,7 @@ _FULL_BYTES = 16 << 20
 _LARGEST_BYTES = 64 << 20
 
 
-@dataclass(frozen=True, slots=True)
-class Receipt:
+class Receipt(NamedTuple):
     """What a server promised to have stored, its signature checked; `path` is where it is kept."""
 
     body: ReceiptBody
@@ -131,7 +131,7 @@ class ReceiptStore:
             if new:
                 sync_directory(self._directory)
         self._path = path if self._size < _FULL_BYTES else None
-        return [Receipt(receipt.body, receipt.packed, path) for receipt in receipts]
+        return [receipt._replace(path=path) for receipt in receipts]
 
     def paths(self) -> Iterator[Path]:
         """The files, the oldest first."""

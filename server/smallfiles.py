@@ -66,6 +66,14 @@ _Placed = tuple[Arrived, int]
 """A file that is written, by its place in its *put*."""
 
 
+@dataclass(slots=True)
+class _Signed:
+    """Receipts by object, and time and signature by the identity of their *put*."""
+
+    by_object: dict[bytes, bytes] = field(default_factory=dict)
+    by_put: dict[int, tuple[int, bytes]] = field(default_factory=dict)
+
+
 class SmallFiles:
     """All small files of one server."""
 
@@ -213,42 +221,46 @@ class SmallFiles:
             return
         for (arrived, index), result in zip(placed, published, strict=True):
             arrived.results[index] = self._result(arrived, index, result, signed)
+            if arrived.results[index] is None:
+                # Not before: whoever has a signature has receipts for all that it covers.
+                arrived.received, arrived.signature = signed.by_put[id(arrived)]
 
     def _commit(
         self, client: Client, placed: Sequence[_Placed], event: Event
-    ) -> tuple[dict[bytes, bytes], list[Published]]:
-        """What became of each, and the receipts that were signed now, by object."""
+    ) -> tuple[_Signed, list[Published]]:
+        """What was signed by the attempt that was committed, and what became of each file."""
         received = int(self._now())
         by_object = {arrived.object_ids[index]: (arrived, index) for arrived, index in placed}
-        signed: dict[bytes, bytes] = {}
+        signed = _Signed()
 
         def sign(accepted: Sequence[Publication]) -> list[bytes]:
-            signed.clear()
+            signed.by_object.clear()
+            signed.by_put.clear()
             puts: dict[int, list[_Placed]] = defaultdict(list)
             for each in accepted:
                 arrived, index = by_object[each.file.object_id]
                 puts[id(arrived)].append((arrived, index))
             for files in puts.values():
-                signed.update(self._sign(client, files, received))
-            return [signed[each.file.object_id] for each in accepted]
+                self._sign(client, files, received, signed)
+            return [signed.by_object[each.file.object_id] for each in accepted]
 
         publications = [_publication(*each, received) for each in placed]
         return signed, self._repository.publish(publications, sign, event)
 
     def _sign(
-        self, client: Client, files: Sequence[_Placed], received: int
-    ) -> Iterable[tuple[bytes, bytes]]:
+        self, client: Client, files: Sequence[_Placed], received: int, signed: _Signed
+    ) -> None:
         bodies = ReceiptBodies(self._receipt_key.public, client.id, client.name)
         packed = [bodies.pack(arrived.files[index], received) for arrived, index in files]
         tree = MerkleTree(packed)
         signature = self._receipt_key.sign_root(len(packed), tree.root)
         put = files[0][0]
-        put.received, put.signature = received, signature
+        signed.by_put[id(put)] = received, signature
         object_ids = [put.object_ids[index] for _, index in files]
-        return zip(object_ids, pack_receipts(packed, tree, signature), strict=True)
+        signed.by_object |= zip(object_ids, pack_receipts(packed, tree, signature), strict=True)
 
     def _result(
-        self, arrived: Arrived, index: int, published: Published, signed: dict[bytes, bytes]
+        self, arrived: Arrived, index: int, published: Published, signed: _Signed
     ) -> Result:
         object_id, client_id = arrived.object_ids[index], arrived.client.id
         if published.refused:
@@ -258,7 +270,7 @@ class SmallFiles:
             self._receiver.remove_superseded(client_id, published.superseded)
         if published.receipt is None:
             return Refused("the upload was published without a receipt")
-        if published.receipt == signed.get(object_id):
+        if published.receipt == signed.by_object.get(object_id):
             return None
         return Stored.unpack(published.receipt)
 

@@ -2,12 +2,21 @@
 
 import os
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from server.repository import (
+    Event,
+    Publication,
+    Published,
+    Repository,
+    RepositoryUnavailable,
+    Sign,
+)
 from tests.peer4 import wire
 from tests.peer4.client import Peer4
 from tests.peer4.serving import Serving, serving, until
@@ -74,6 +83,49 @@ def test_a_put_is_answered_alike_when_it_is_repeated(server: Serving, peer: Peer
         assert again.put_together(files) == first
         assert again.put_together([*files, small("new")])[:-1] == first
     assert len(server.files()) == 21
+    until(server.is_tidy, "nothing else is kept")
+
+
+def test_no_signature_leaves_the_server_for_what_was_not_committed(
+    server: Serving, peer: Peer4
+) -> None:
+    # A client knows all that a receipt says: a signature is all that it lacks to make one up.
+    repository, files = server.repository, [small("a"), small("b")]
+    publish = type(repository).publish
+
+    def failing(_self: Repository, publications: Sequence[Publication], sign: Sign, _: Any) -> Any:  # noqa: ANN401 - never returns
+        assert sign(publications)
+        raise RepositoryUnavailable("the commit failed")
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(type(repository), "publish", failing)
+        peer.send(wire.PUT, peer.put_payload(files))
+        payload = peer.receive().payload
+        peer.forget_put()
+        assert payload[:72] == bytes(72)
+        assert payload[72] == payload[72 + 9] == 2
+    assert type(repository).publish is publish
+    assert reasons(peer.put_together(files)) == [0, 0]
+
+
+def test_an_attempt_at_a_commit_that_was_given_up_leaves_no_signature(
+    server: Serving, peer: Peer4
+) -> None:
+    repository, files = server.repository, [small("a"), small("b")]
+    publish = type(repository).publish
+
+    def again(
+        self: Repository, publications: Sequence[Publication], sign: Sign, event: Event
+    ) -> list[Published]:
+        assert sign(publications)  # of an attempt that the database undid
+        return [*publish(self, publications[:1], sign, event), Published(None, refused=True)]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(type(repository), "publish", again)
+        first, second = peer.put_together(files)
+    assert isinstance(first, Receipt)
+    assert (first.index, first.count) == (0, 1)
+    assert second == wire.EXISTS
     until(server.is_tidy, "nothing else is kept")
 
 
