@@ -1,35 +1,27 @@
 """Many small files at once: sent without waiting for each receipt, bounded in number and bytes."""
 
-import itertools
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
-from client.errors import ClientError, FileFailed
+from client.errors import ClientError, ConnectionFailed
 from client.link import Connection4, Link
 from client.receipts import Receipt, ReceiptStore
-from client.uploading import SmallFile, post, posted
+from client.smallfiles import Group
+from protocol.smallfiles import SmallFile
 
-_MOST_FILES = 2048
+_MOST_FILES = 4096
 _MOST_BYTES = 16 << 20
-# Each send, and each file of receipts, costs about as much as a small file itself.
-_SENT_FILES = 32
-_SENT_BYTES = 256 << 10
-_SETTLED_FILES = 256
 
 
-@dataclass(frozen=True, slots=True)
-class PutResult:
+class PutResult(NamedTuple):
     """How one file of many ended: with a receipt or with an error."""
 
     path: Path
     name: str
     receipt: Receipt | None
     error: ClientError | None
-
-
-_File = tuple[Path, SmallFile]
 
 
 class Posting:
@@ -49,24 +41,27 @@ class Posting:
         self._receipts = receipts
         self._done = done
         self._backoff = link.backoff()
-        self._waiting: deque[_File] = deque()
-        self._posted: deque[_File] = deque()
-        self._answered: list[tuple[Path, SmallFile, Receipt | FileFailed]] = []
-        self._bytes = 0
-        self._waiting_bytes = 0
+        self._group = Group()
+        self._waiting: deque[Group] = deque()
+        self._posted: deque[Group] = deque()
         self._connection: Connection4 | None = None
 
-    def add(self, path: Path, small: SmallFile) -> None:
-        """Sends one more, when the earlier ones leave room; raises `ClientError`."""
-        self._bytes += len(small.content)
-        self._waiting_bytes += len(small.content)
-        self._waiting.append((path, small))
-        if len(self._waiting) >= _SENT_FILES or self._waiting_bytes >= _SENT_BYTES:
+    def add(self, path: Path, file: SmallFile, content: bytes) -> None:
+        """Sends one more, with others, when the earlier ones leave room; raises `ClientError`."""
+        if not self._group.add(path, file, content):
+            self._close_group()
             self._advance(_MOST_FILES, _MOST_BYTES)
+            self._group.add(path, file, content)
 
     def finish(self) -> None:
         """Waits until all are done with; raises `ClientError`."""
+        if self._group.files:
+            self._close_group()
         self._advance(0, 0)
+
+    def _close_group(self) -> None:
+        self._waiting.append(self._group)
+        self._group = Group()
 
     def _advance(self, most_files: int, most_bytes: int) -> None:
         """Sends what waits, and takes answers until no more than this is without one."""
@@ -79,48 +74,38 @@ class Posting:
                 self._waiting.extendleft(reversed(self._posted))
                 self._posted.clear()
                 self._connection = connection
-            try:
-                self._send_waiting(connection)
-                while self._posted and (
-                    len(self._posted) > most_files
-                    or self._bytes > most_bytes
-                    or connection.session.has_posted()
-                ):
-                    self._take(connection)
-            except BaseException:  # whatever it was, what has been acknowledged is kept and told
-                self._settle()
-                raise
-            if len(self._answered) >= _SETTLED_FILES or not self._posted:
-                self._settle()
-
-    def _send_waiting(self, connection: Connection4) -> None:
-        while self._waiting:
-            group = list(itertools.islice(self._waiting, _SENT_FILES))
-            # Posted from now on, whatever comes of it: a failure is followed by another connection.
-            for _ in group:
+            while self._waiting:
+                # Posted from now on, whatever comes of it: after a failure comes a new connection.
                 self._posted.append(self._waiting.popleft())
-            post(connection.session, connection.access, [small for _, small in group])
-        self._waiting_bytes = 0
+                connection.session.post(self._posted[-1].sealed(connection.access))
+            while self._posted and (
+                sum(len(group.files) for group in self._posted) > most_files
+                or sum(len(group.content) for group in self._posted) > most_bytes
+                or connection.session.has_posted()
+            ):
+                self._take(connection)
 
     def _take(self, connection: Connection4) -> None:
-        """The oldest one's answer."""
-        _, small = self._posted[0]
-        outcome: Receipt | FileFailed
-        try:
-            outcome = posted(connection.session, connection.access, small)
-        except FileFailed as error:
-            outcome = error
-        self._answered.append((*self._posted.popleft(), outcome))
-        self._bytes -= len(small.content)
-        self._backoff.answered()
-
-    def _settle(self) -> None:
-        """Keeps the receipts that have come, together, and tells of them."""
-        answered, self._answered = self._answered, []
-        receipts = [outcome for *_, outcome in answered if isinstance(outcome, Receipt)]
+        """The oldest group's answer: its receipts are kept together, and told of then."""
+        group = self._posted[0]
+        outcomes = group.check(connection.access, connection.session.posted())
+        receipts = [outcome for outcome in outcomes if isinstance(outcome, Receipt)]
         stored = iter(self._receipts.store(receipts))
-        for path, small, outcome in answered:
+        answered: set[int] = set()
+        again: ConnectionFailed | None = None
+        for index, outcome in enumerate(outcomes):
+            if isinstance(outcome, ConnectionFailed):
+                again = outcome
+                continue
+            answered.add(index)
+            path, name = group.paths[index], group.files[index].name
             if isinstance(outcome, Receipt):
-                self._done(PutResult(path, small.upload.name, next(stored), None))
+                self._done(PutResult(path, name, next(stored), None))
             else:
-                self._done(PutResult(path, small.upload.name, None, outcome))
+                self._done(PutResult(path, name, None, outcome))
+        self._posted.popleft()
+        if answered:
+            self._backoff.answered()
+        if again is not None:
+            self._waiting.append(group.without(answered))
+            raise again

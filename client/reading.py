@@ -9,12 +9,12 @@ from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import BinaryIO, Self
+from typing import BinaryIO, NamedTuple, Self
 
 from client.ahead import Ahead
 from client.errors import FileChanged, FileUnusable, StreamLost
 from client.opening import open_regular
-from protocol.contexts import MAX_CONTENT_BYTES, SEGMENT_BYTES, TAG_BYTES
+from protocol.contexts import MAX_CONTENT_BYTES, SEGMENT_BYTES, SMALL_FILE_BYTES, TAG_BYTES
 
 _AHEAD = 3
 # Less is sent by the time that two threads have fallen into step.
@@ -102,7 +102,7 @@ class FileContent(Content):
         buffer = memoryview(bytearray(min(SEGMENT_BYTES, offset)))
         for _ in range(0, offset, SEGMENT_BYTES):
             if self.fill(buffer) < SEGMENT_BYTES:
-                raise self._changed()
+                raise _changed(self.shown)
 
     def fill(self, buffer: memoryview) -> int:
         filled = 0
@@ -110,9 +110,7 @@ class FileContent(Content):
             try:
                 count = self._file.readinto(buffer[filled:])
             except OSError as error:
-                raise FileChanged(
-                    f"{self.shown!r} cannot be read any further: {error.strerror}"
-                ) from error
+                raise _unreadable(self.shown, error) from error
             if not count:
                 break
             filled += count
@@ -134,16 +132,52 @@ class FileContent(Content):
         now = os.fstat(self._file.fileno())
         read = self._file.tell()
         if (read, now.st_size, now.st_mtime_ns) != (self.size, self.size, self.modified):
-            raise self._changed()
+            raise _changed(self.shown)
 
     def close(self) -> None:
         self._file.close()
 
-    def _changed(self) -> FileChanged:
-        return FileChanged(
-            f"{self.shown!r} was changed while it was being sent; send it again when nothing"
-            " writes to it"
-        )
+
+class SmallContent(NamedTuple):
+    """A whole small file as it was read; `modified` in nanoseconds since 1970 UTC."""
+
+    path: Path
+    content: bytes
+    modified: int
+    mode: int
+
+
+def read_small(path: Path) -> SmallContent | None:
+    """A file of at most `SMALL_FILE_BYTES`, None when it is larger.
+
+    Raises `FileUnusable` and `FileChanged`.
+    """
+    with open_regular(path) as file:
+        descriptor = file.fileno()
+        opened = os.fstat(descriptor)
+        size = opened.st_size
+        if size > SMALL_FILE_BYTES:
+            return None
+        try:
+            content = os.read(descriptor, size + 1)
+            while 0 < len(content) < size and (more := os.read(descriptor, size - len(content))):
+                content += more
+        except OSError as error:
+            raise _unreadable(str(path), error) from error
+        now = os.fstat(descriptor)
+    if (len(content), now.st_size, now.st_mtime_ns) != (size, size, opened.st_mtime_ns):
+        raise _changed(str(path))
+    return SmallContent(path, content, opened.st_mtime_ns, opened.st_mode & 0o7777)
+
+
+def _unreadable(shown: str, error: OSError) -> FileChanged:
+    return FileChanged(f"{shown!r} cannot be read any further: {error.strerror}")
+
+
+def _changed(shown: str) -> FileChanged:
+    return FileChanged(
+        f"{shown!r} was changed while it was being sent; send it again when nothing writes to it"
+    )
 
 
 class StreamContent(Content):

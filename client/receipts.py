@@ -6,15 +6,17 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
+from typing import NamedTuple
 
 from client.errors import BadReceipt, BadState
 from client.private_files import sync_directory
 from client.state import make_private_directory, writing
 from protocol.channel import format_fingerprint
 from protocol.errors import ProtocolError
-from protocol.merkle import root_from
-from protocol.receipts import ReceiptBody, signed_bytes
+from protocol.merkle import MerkleTree, root_from
+from protocol.receipts import ReceiptBodies, ReceiptBody, pack_receipts, signed_bytes
 from protocol.responses4 import Stored
+from protocol.smallfiles import SmallFile
 
 _SUFFIX = ".receipts"
 _SIZE = struct.Struct("<I")
@@ -23,8 +25,7 @@ _FULL_BYTES = 16 << 20
 _LARGEST_BYTES = 64 << 20
 
 
-@dataclass(frozen=True, slots=True)
-class Receipt:
+class Receipt(NamedTuple):
     """What a server promised to have stored, its signature checked; `path` is where it is kept."""
 
     body: ReceiptBody
@@ -59,6 +60,31 @@ class Signer:
         if body != expected:
             raise BadReceipt(f"the server's receipt for {name!r} is not for what was sent")
         return Receipt(body, packed)
+
+    def receipts(
+        self, files: Sequence[SmallFile], received: int, signature: bytes
+    ) -> list[Receipt]:
+        """The receipts of files that were stored together, when this is the signature for them.
+
+        Raises `BadReceipt`.
+        """
+        if not files:
+            return []
+        bodies = ReceiptBodies(self.receipt_key, self.client_id, self.client_name)
+        packed = [bodies.pack(file, received) for file in files]
+        tree = MerkleTree(packed)
+        if not _is_signed(signed_bytes(len(files), tree.root), signature, self.receipt_key):
+            raise BadReceipt("the server's receipts are not signed, or not for what was sent")
+        return [
+            Receipt(
+                ReceiptBody(
+                    self.receipt_key, self.client_id, file.upload_id, file.size, received,
+                    file.sha256, self.client_name, file.name,
+                ),
+                receipt,
+            )
+            for file, receipt in zip(files, pack_receipts(packed, tree, signature), strict=True)
+        ]  # fmt: skip
 
 
 def verify_receipt(packed: bytes, known_keys: Iterable[bytes]) -> ReceiptBody:
@@ -105,7 +131,7 @@ class ReceiptStore:
             if new:
                 sync_directory(self._directory)
         self._path = path if self._size < _FULL_BYTES else None
-        return [Receipt(receipt.body, receipt.packed, path) for receipt in receipts]
+        return [receipt._replace(path=path) for receipt in receipts]
 
     def paths(self) -> Iterator[Path]:
         """The files, the oldest first."""
@@ -125,8 +151,8 @@ def _append(path: Path, receipts: Sequence[Receipt], size: int | None) -> int:
         try:
             file.seek(size)
             file.truncate()
-            for receipt in receipts:
-                file.write(_SIZE.pack(len(receipt.packed)) + receipt.packed)
+            packed = (receipt.packed for receipt in receipts)
+            file.write(b"".join([part for one in packed for part in (_SIZE.pack(len(one)), one)]))
             file.flush()
             os.fsync(descriptor)
         except BaseException:  # whatever it was, nothing may stand before the next one

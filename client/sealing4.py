@@ -4,6 +4,7 @@ import hmac
 
 from client.errors import BrokenProtocol, ChallengeNotOpened, ContentTampered
 from protocol.contexts import (
+    FILES_NONCE,
     KEY_BYTES,
     SECRET_BYTES,
     TAG_BYTES,
@@ -11,6 +12,7 @@ from protocol.contexts import (
     associated_data,
     challenge_context,
     content_key_info,
+    files_key_info,
     segment_nonce,
 )
 from protocol.fields import Buffer
@@ -44,6 +46,18 @@ def open_challenge(
     if len(secret) != SECRET_BYTES:
         raise BrokenProtocol(f"the server's challenge holds {len(secret)} bytes")
     return secret, hmac.digest(secret, context, "sha256")
+
+
+def seal_files(
+    secret: bytes, salt: bytes, client_id: bytes, table: bytes, content: Buffer
+) -> bytes:
+    """The sealed content of the small files in one *put* (section 5.2); a salt is used once."""
+    from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+    from cryptography.hazmat.primitives.hashes import SHA256
+    from cryptography.hazmat.primitives.kdf.hkdf import HKDF
+
+    key = HKDF(SHA256(), KEY_BYTES, salt, files_key_info(client_id)).derive(secret)
+    return AESGCM(key).encrypt(FILES_NONCE, content, table)
 
 
 class ContentKey:

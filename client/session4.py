@@ -7,7 +7,7 @@ is done with it; a refusal becomes the error that it means; after an error that 
 
 import os
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from typing import NamedTuple, Protocol, TypeVar
 
 from client.channel4 import Answer
@@ -15,7 +15,7 @@ from client.errors import BadInput, BrokenProtocol, ClientError, ConnectionLost,
 from client.identity4 import Identity4
 from client.receipts import Signer
 from client.refusals import refusal
-from client.sealing4 import ContentKey, open_challenge
+from client.sealing4 import ContentKey, open_challenge, seal_files
 from protocol.contexts import SALT_BYTES, TAG_BYTES, Direction, segment_count, segment_span
 from protocol.errors import ProtocolError, UnsafeName
 from protocol.fields import Buffer
@@ -34,6 +34,7 @@ from protocol.messages4 import (
     Entry,
     Get,
     List,
+    Outcomes,
     Policy,
     Prove,
     Put,
@@ -98,6 +99,10 @@ class Access(NamedTuple):
     def content_key(self, salt: bytes, direction: Direction, upload_id: bytes) -> ContentKey:
         """The key of one content of this connection."""
         return ContentKey(self.secret, salt, direction, self.signer.client_id, upload_id)
+
+    def seal_files(self, salt: bytes, table: bytes, content: Buffer) -> bytes:
+        """The content of the small files in one *put*, whose salt this is."""
+        return seal_files(self.secret, salt, self.signer.client_id, table, content)
 
 
 def new_salt() -> bytes:
@@ -183,18 +188,15 @@ class Session4:
         """All segments are sent: the receipt, not yet checked."""
         return self._ask(end, Stored)
 
-    def post(self, puts: Iterable[Put]) -> None:
-        """Sends small files without waiting; `posted` is to be called for each, in order."""
-        parts: list[Buffer] = []
-        for put in puts:
-            request_id = self._new_id()
-            self._awaited.append(request_id)
-            parts += (pack_head(put, request_id), put.sealed)
-        self._transmit(b"".join(parts))  # TLS takes its time for each call
+    def post(self, put: Put) -> None:
+        """Sends small files without waiting; `posted` is to be called for each *put*, in order."""
+        request_id = self._new_id()
+        self._awaited.append(request_id)
+        self._transmit(pack_head(put, request_id), put.sealed)
 
-    def posted(self) -> Stored:
-        """The receipt for the oldest small file that waits for it, not yet checked."""
-        return _expect(Stored, self._answer_to(self._awaited[0]))
+    def posted(self) -> Outcomes:
+        """What became of the oldest *put* that waits for it, not yet checked."""
+        return _expect(Outcomes, self._answer_to(self._awaited[0]))
 
     def has_posted(self) -> bool:
         """Whether `posted` would not wait."""

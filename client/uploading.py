@@ -1,7 +1,6 @@
 """One attempt at an upload, from *begin* to a checked receipt."""
 
-import hashlib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass
 
@@ -9,8 +8,8 @@ from client.errors import BadReceipt, DigestMismatch
 from client.reading import Content, segments
 from client.receipts import Receipt
 from client.session4 import Access, Session4, new_salt
-from protocol.contexts import SEGMENT_BYTES, SMALL_FILE_BYTES, TAG_BYTES, Direction
-from protocol.messages4 import Begin, End, Policy, Put, Segment, Stored
+from protocol.contexts import SEGMENT_BYTES, Direction
+from protocol.messages4 import Begin, End, Policy, Segment, Stored
 
 Progress = Callable[[int, int | None], None]
 """Told of the bytes that are done with, and of how many there are, None when that is unknown."""
@@ -25,22 +24,6 @@ class Upload:
     policy: Policy
     modified: int
     mode: int
-
-
-@dataclass(frozen=True, slots=True)
-class SmallFile:
-    """A file that one message carries; held in memory until it is acknowledged."""
-
-    upload: Upload
-    content: bytes
-    sha256: bytes
-
-    @classmethod
-    def of(cls, upload: Upload, content: bytes) -> "SmallFile":
-        """Of this content, at most `SMALL_FILE_BYTES`."""
-        if len(content) > SMALL_FILE_BYTES:
-            raise ValueError(f"a small file of {len(content)} bytes")
-        return cls(upload, content, hashlib.sha256(content).digest())
 
 
 def send(
@@ -83,39 +66,6 @@ def send(
     sha256 = content.sha256()
     stored = session.end(End(upload.upload_id, end, sha256))
     return access.signer.check(stored, upload.upload_id, upload.name, end, sha256)
-
-
-def post(session: Session4, access: Access, files: Iterable[SmallFile]) -> None:
-    """Sends small files without waiting for their receipts."""
-    session.post(_sealed(access, small) for small in files)
-
-
-def _sealed(access: Access, small: SmallFile) -> Put:
-    upload, salt = small.upload, new_salt()
-    key = access.content_key(salt, Direction.TO_SERVER, upload.upload_id)
-    size = len(small.content)
-    buffer = memoryview(bytearray(size + TAG_BYTES))
-    buffer[:size] = small.content
-    sealed = key.seal(buffer, size, 0, final=True)
-    return Put(
-        upload.upload_id,
-        salt,
-        upload.modified,
-        upload.mode,
-        upload.policy,
-        small.sha256,
-        upload.name,
-        sealed,
-    )
-
-
-def posted(session: Session4, access: Access, small: SmallFile) -> Receipt:
-    """The checked receipt of the small file that waits for it the longest."""
-    stored = session.posted()
-    upload = small.upload
-    return access.signer.check(
-        stored, upload.upload_id, upload.name, len(small.content), small.sha256
-    )
 
 
 def _receipt_again(access: Access, stored: Stored, upload: Upload, content: Content) -> Receipt:

@@ -27,6 +27,7 @@ NONCE_BYTES = 12
 
 _CONNECT = b"eft/4 connect\0"
 _CONTENT = b"eft/4 content\0"
+_FILES = b"eft/4 files\0"
 
 
 class Direction(IntEnum):
@@ -52,6 +53,16 @@ def content_key_info(direction: Direction, client_id: bytes, upload_id: bytes) -
     _check_size("client id", client_id, CLIENT_ID_BYTES)
     _check_size("upload id", upload_id, UPLOAD_ID_BYTES)
     return _CONTENT + bytes((direction,)) + client_id + upload_id
+
+
+def files_key_info(client_id: bytes) -> bytes:
+    """HKDF's `info` for the key of the small files of one *put* (section 5.2)."""
+    _check_size("client id", client_id, CLIENT_ID_BYTES)
+    return _FILES + client_id
+
+
+FILES_NONCE = bytes(NONCE_BYTES)
+"""AES-GCM's nonce for the small files of a *put*: its key seals nothing else."""
 
 
 def segment_nonce(index: int, *, final: bool) -> bytes:

@@ -27,10 +27,12 @@ class MerkleTree:
             raise ValueError("a tree without leaves")
         # From the leaves to the root. A hash without a partner goes up as it is, which is the same
         # tree as the one that section 2.1.1 defines from the root downwards.
-        self._levels = [[leaf_hash(leaf) for leaf in leaves]]
+        sha256 = hashlib.sha256
+        self._levels = [[sha256(_LEAF + leaf).digest() for leaf in leaves]]
         while len(self._levels[-1]) > 1:
             below = self._levels[-1]
-            level = [_node(*below[at : at + 2]) for at in range(0, len(below) - 1, 2)]
+            pairs = zip(below[::2], below[1::2], strict=False)
+            level = [sha256(_NODE + left + right).digest() for left, right in pairs]
             self._levels.append(level + below[len(level) * 2 :])
 
     @property
@@ -47,6 +49,16 @@ class MerkleTree:
                 found.append(level[partner])
             index //= 2
         return tuple(found)
+
+    def paths(self) -> list[bytes]:
+        """The inclusion proofs of all leaves, each as one piece."""
+        # From the root downwards: what two neighbours have in common is put together once.
+        paths = [b""]
+        for level in reversed(self._levels[:-1]):
+            partners = [level[at ^ 1] for at in range(len(level) - len(level) % 2)]
+            partners += [b""] * (len(level) % 2)
+            paths = [partner + paths[at >> 1] for at, partner in enumerate(partners)]
+        return paths
 
 
 def root_from(data: bytes, index: int, count: int, path: Sequence[bytes]) -> bytes:

@@ -8,6 +8,7 @@ NAME_BYTES = 255
 PATH_BYTES = 1024
 """The longest file name of protocol 4; each of its components has at most `NAME_BYTES`."""
 
+_MOST_CHARACTER_BYTES = 4
 _SEPARATORS = frozenset('/\\:*?"<>|')
 _CONTROL_CATEGORIES = frozenset(("Cc", "Zl", "Zp"))
 # Bidirectional overrides and isolates make a name look like another one in a listing.
@@ -78,10 +79,11 @@ def check_path(name: str) -> None:
     gives a meaning (`\\`, `:`, `CON`): who makes it a path there has to see to that.
     """
     _check_text(name, PATH_BYTES)
+    long = len(name) * _MOST_CHARACTER_BYTES > NAME_BYTES
     for component in name.split("/"):
         if component in ("", ".", ".."):
             raise UnsafeName(f"the name {name!r} has the component {component!r}")
-        if len(component.encode("utf-8")) > NAME_BYTES:
+        if long and len(component.encode("utf-8")) > NAME_BYTES:
             raise UnsafeName(f"the name {name!r} has a component of more than {NAME_BYTES} bytes")
 
 
@@ -94,6 +96,8 @@ def _check_text(name: str, most_bytes: int = NAME_BYTES) -> None:
         raise UnsafeName(f"the name {name!r} is not UTF-8") from error
     if size > most_bytes:
         raise UnsafeName(f"the name is {size} bytes long, {most_bytes} are allowed")
+    if name.isprintable():  # nothing that is refused below is: the usual name ends here
+        return
     for character in name:
         if (
             unicodedata.category(character) in _CONTROL_CATEGORIES

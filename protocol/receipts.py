@@ -1,14 +1,19 @@
 """The signed part of a receipt, as bytes (section 7 of docs/protocol-4.md)."""
 
-from dataclasses import dataclass
+import struct
+from collections.abc import Sequence
 from typing import ClassVar
 
 from protocol.fields import I64, Layout, Prefixed, Record
+from protocol.merkle import HASH_BYTES, MerkleTree
 from protocol.requests4 import CLIENT_ID, CLIENT_NAME, NAME, SHA256, SIZE, UPLOAD_ID
 from protocol.responses4 import RECEIPT_KEY
+from protocol.smallfiles import SmallFile
 
 RECEIPT_MAGIC = b"EFT receipt 1\0"
 
+_FILE = struct.Struct("<16sQq32s")
+_PLACE = struct.Struct("<HHB")
 _SIGNED = b"eft/4 receipts\0"
 
 
@@ -17,7 +22,44 @@ def signed_bytes(count: int, root: bytes) -> bytes:
     return _SIGNED + count.to_bytes(2, "little") + root
 
 
-@dataclass(frozen=True, slots=True)
+class ReceiptBodies:
+    """Packs the bodies of many receipts of one client, whose fields were checked before."""
+
+    def __init__(self, receipt_key: bytes, client_id: bytes, client_name: str) -> None:
+        self._beginning = RECEIPT_MAGIC + receipt_key + client_id
+        self._client_name = CLIENT_NAME.write(client_name)
+
+    def pack(self, file: SmallFile, received: int) -> bytes:
+        """What `ReceiptBody.pack` gives for this file."""
+        name = file.name.encode()
+        return b"".join(
+            (
+                self._beginning,
+                _FILE.pack(file.upload_id, file.size, received, file.sha256),
+                self._client_name,
+                len(name).to_bytes(2, "little"),
+                name,
+            )
+        )
+
+
+def pack_receipts(bodies: Sequence[bytes], tree: MerkleTree, signature: bytes) -> list[bytes]:
+    """The receipts with these bodies, the leaves of `tree`, each as `Stored.pack` gives it."""
+    count = len(bodies)
+    return [
+        b"".join(
+            (
+                len(body).to_bytes(2, "little"),
+                body,
+                _PLACE.pack(index, count, len(path) // HASH_BYTES),
+                path,
+                signature,
+            )
+        )
+        for index, (body, path) in enumerate(zip(bodies, tree.paths(), strict=True))
+    ]
+
+
 class ReceiptBody(Record):
     """What the server promises to have stored, and for whom.
 

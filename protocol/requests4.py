@@ -4,7 +4,6 @@ Their codes, and how to put one on the wire, are in `protocol.messages4`. File n
 checked to be text here: a receiver passes them to `protocol.names.check_path`.
 """
 
-from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import ClassVar
 
@@ -13,7 +12,6 @@ from protocol.contexts import (
     PROOF_BYTES,
     SALT_BYTES,
     SEGMENT_BYTES,
-    SMALL_FILE_BYTES,
     TAG_BYTES,
     UPLOAD_ID_BYTES,
     check_segment_size,
@@ -76,7 +74,6 @@ class _SizeOrUnknown(Field[int | None]):
         return None if U64.read(Reader(data)) == self._UNKNOWN else SIZE.read(Reader(data))
 
 
-@dataclass(frozen=True, slots=True)
 class Register(Record):
     """Asks for a client id; `token` is empty where registration is open.
 
@@ -84,13 +81,13 @@ class Register(Record):
     """
 
     name: str
-    token: str = field(repr=False)
+    token: str
     public_key: bytes
 
+    HIDDEN: ClassVar[tuple[str, ...]] = ("token",)
     LAYOUT: ClassVar[Layout] = Layout(CLIENT_NAME, Text(), Blob())
 
 
-@dataclass(frozen=True, slots=True)
 class Connect(Record):
     """Asks for a challenge."""
 
@@ -99,7 +96,6 @@ class Connect(Record):
     LAYOUT: ClassVar[Layout] = Layout(CLIENT_ID)
 
 
-@dataclass(frozen=True, slots=True)
 class Prove(Record):
     """The 32-byte proof that the challenge was opened."""
 
@@ -108,7 +104,6 @@ class Prove(Record):
     LAYOUT: ClassVar[Layout] = Layout(Exact(PROOF_BYTES))
 
 
-@dataclass(frozen=True, slots=True)
 class Begin(Record):
     """Opens an attempt at an upload, the first one or a resumed one.
 
@@ -129,15 +124,15 @@ class Begin(Record):
     )
 
 
-@dataclass(frozen=True, slots=True)
 class Segment(Record):
     """One sealed segment, counted from 0; `BadSegment` when its size does not fit its place."""
 
     upload_id: bytes
     index: int
     final: bool
-    sealed: Buffer = field(repr=False)
+    sealed: Buffer
 
+    HIDDEN: ClassVar[tuple[str, ...]] = ("sealed",)
     LAYOUT: ClassVar[Layout] = Layout(
         UPLOAD_ID,
         U64,
@@ -150,7 +145,6 @@ class Segment(Record):
         check_segment_size(self.index, len(self.sealed), final=self.final)
 
 
-@dataclass(frozen=True, slots=True)
 class End(Record):
     """All segments were sent: size in bytes and SHA-256 of the whole content as it was read."""
 
@@ -161,33 +155,25 @@ class End(Record):
     LAYOUT: ClassVar[Layout] = Layout(UPLOAD_ID, SIZE, SHA256)
 
 
-@dataclass(frozen=True, slots=True)
 class Put(Record):
-    """A whole file of at most 524,288 bytes, sealed as the final segment 0."""
+    """Whole files of at most 524,288 bytes each, their content sealed together.
 
-    upload_id: bytes
+    `table` describes them and is not looked into here: see `protocol.smallfiles`.
+    """
+
     salt: bytes
-    modified: int
-    mode: int
-    policy: Policy
-    sha256: bytes
-    name: str
-    sealed: Buffer = field(repr=False)
+    table: bytes
+    sealed: Buffer
 
+    HIDDEN: ClassVar[tuple[str, ...]] = ("sealed",)
     LAYOUT: ClassVar[Layout] = Layout(
-        UPLOAD_ID,
         SALT,
-        I64,
-        MODE,
-        Enumerated(U8, Policy),
-        SHA256,
-        NAME,
-        Rest(TAG_BYTES, SMALL_FILE_BYTES + TAG_BYTES),
+        Blob(least=1),
+        Rest(TAG_BYTES, SEGMENT_BYTES + TAG_BYTES),
         max_bytes=MAX_PAYLOAD_BYTES,
     )
 
 
-@dataclass(frozen=True, slots=True)
 class Abandon(Record):
     """Gives an interrupted upload up."""
 
@@ -196,14 +182,12 @@ class Abandon(Record):
     LAYOUT: ClassVar[Layout] = Layout(UPLOAD_ID)
 
 
-@dataclass(frozen=True, slots=True)
 class Attach(Record):
     """Asks for a ticket, with which a data connection is opened (section 1.2)."""
 
     LAYOUT: ClassVar[Layout] = Layout()
 
 
-@dataclass(frozen=True, slots=True)
 class List(Record):
     """Asks for at most `limit` entries whose names begin with `prefix` and sort behind `after`."""
 
@@ -214,7 +198,6 @@ class List(Record):
     LAYOUT: ClassVar[Layout] = Layout(NAME, NAME, Number(2, least=1, most=MAX_LISTED))
 
 
-@dataclass(frozen=True, slots=True)
 class Stat(Record):
     """Asks for one file's entry."""
 
@@ -223,7 +206,6 @@ class Stat(Record):
     LAYOUT: ClassVar[Layout] = Layout(NAME)
 
 
-@dataclass(frozen=True, slots=True)
 class Get(Record):
     """Asks for a file's content from `offset`, in bytes, a multiple of a segment."""
 
@@ -234,7 +216,6 @@ class Get(Record):
     LAYOUT: ClassVar[Layout] = Layout(SALT, OFFSET, NAME)
 
 
-@dataclass(frozen=True, slots=True)
 class Remove(Record):
     """Asks that a file be removed."""
 
@@ -243,7 +224,6 @@ class Remove(Record):
     LAYOUT: ClassVar[Layout] = Layout(NAME)
 
 
-@dataclass(frozen=True, slots=True)
 class Rename(Record):
     """Asks that a file get another name; the policy is `NEVER` or `ALWAYS`."""
 

@@ -5,7 +5,6 @@ checked to be text here: a receiver passes them to `protocol.names.check_path`.
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import ClassVar, Self
 
@@ -26,6 +25,7 @@ from protocol.fields import (
     Number,
     Record,
     Records,
+    Remainder,
     Rest,
     Text,
 )
@@ -85,7 +85,6 @@ _CLOSING = frozenset(
 )
 
 
-@dataclass(frozen=True, slots=True)
 class Registered(Record):
     """The client is registered under this 16-byte id."""
 
@@ -94,7 +93,6 @@ class Registered(Record):
     LAYOUT: ClassVar[Layout] = Layout(CLIENT_ID)
 
 
-@dataclass(frozen=True, slots=True)
 class Challenge(Record):
     """The connection's secret under the client's RSA key (section 3.2)."""
 
@@ -103,7 +101,6 @@ class Challenge(Record):
     LAYOUT: ClassVar[Layout] = Layout(Blob(CHALLENGE_BYTES, CHALLENGE_BYTES))
 
 
-@dataclass(frozen=True, slots=True)
 class Connected(Record):
     """The client is who it says: the server's Ed25519 key, its time in seconds, the client's name.
 
@@ -117,7 +114,6 @@ class Connected(Record):
     LAYOUT: ClassVar[Layout] = Layout(RECEIPT_KEY, U64, CLIENT_NAME)
 
 
-@dataclass(frozen=True, slots=True)
 class Begun(Record):
     """The client goes on at `offset`, in bytes, a multiple of a segment."""
 
@@ -126,7 +122,6 @@ class Begun(Record):
     LAYOUT: ClassVar[Layout] = Layout(OFFSET)
 
 
-@dataclass(frozen=True, slots=True)
 class Stored(Record):
     """The file is durable: its receipt.
 
@@ -146,16 +141,32 @@ class Stored(Record):
     )
 
 
-@dataclass(frozen=True, slots=True)
+class Outcomes(Record):
+    """What became of the files of a *put*, in their order.
+
+    `table` is not looked into here: see `protocol.smallfiles`. Those of them that are stored now
+    were `received` at this time, in seconds since 1970 UTC, and their receipts are the leaves of
+    the tree that `signature` covers; without any both are 0.
+    """
+
+    received: int
+    signature: bytes
+    table: bytes
+
+    LAYOUT: ClassVar[Layout] = Layout(
+        I64, Exact(SIGNATURE_BYTES), Remainder(1, SEGMENT_BYTES), max_bytes=MAX_PAYLOAD_BYTES
+    )
+
+
 class Ticket(Record):
     """Opens one data connection (section 1.2)."""
 
-    ticket: bytes = field(repr=False)
+    ticket: bytes
 
+    HIDDEN: ClassVar[tuple[str, ...]] = ("ticket",)
     LAYOUT: ClassVar[Layout] = Layout(Exact(TICKET_BYTES))
 
 
-@dataclass(frozen=True, slots=True)
 class Entry(Record):
     """One file; also the response *entry*.
 
@@ -184,7 +195,6 @@ class Entry(Record):
     )
 
 
-@dataclass(frozen=True, slots=True)
 class Entries(Record):
     """Some of the files asked for, in the order of their names; `more` when there are others."""
 
@@ -209,14 +219,14 @@ class Entries(Record):
         return cls(more=False, entries=tuple(taken))
 
 
-@dataclass(frozen=True, slots=True)
 class Content(Record):
     """One sealed segment of a download; `BadSegment` when its size does not fit its place."""
 
     index: int
     final: bool
-    sealed: Buffer = field(repr=False)
+    sealed: Buffer
 
+    HIDDEN: ClassVar[tuple[str, ...]] = ("sealed",)
     LAYOUT: ClassVar[Layout] = Layout(
         U64, FLAG, Rest(TAG_BYTES, SEGMENT_BYTES + TAG_BYTES), max_bytes=MAX_PAYLOAD_BYTES
     )
@@ -225,14 +235,12 @@ class Content(Record):
         check_segment_size(self.index, len(self.sealed), final=self.final)
 
 
-@dataclass(frozen=True, slots=True)
 class Done(Record):
     """It is done."""
 
     LAYOUT: ClassVar[Layout] = Layout()
 
 
-@dataclass(frozen=True, slots=True)
 class Refused(Record):
     """The request was not carried out.
 
@@ -253,6 +261,7 @@ Response4 = (
     | Connected
     | Begun
     | Stored
+    | Outcomes
     | Ticket
     | Entries
     | Entry

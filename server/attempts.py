@@ -5,7 +5,7 @@ import hmac
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from protocol.contexts import SEGMENT_BYTES
 from protocol.messages4 import Begin, End, Policy, Segment
@@ -35,36 +35,27 @@ class Incoming:
     modified: int
     mode: int
     policy: Policy
-    in_place: bool = False
-    """Whether it was written where its object belongs."""
-
-
-@dataclass(slots=True)
-class _Turn:
-    lock: threading.Lock = field(default_factory=threading.Lock)
-    waiting: int = 0
 
 
 class Turns:
     """Lets one thread at a time work on an upload; others go on with theirs."""
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._turns: dict[Key, _Turn] = {}
+        self._ended = threading.Condition()
+        self._taken: set[Key] = set()
 
     @contextmanager
-    def of(self, key: Key) -> Iterator[None]:
-        with self._lock:
-            turn = self._turns.setdefault(key, _Turn())
-            turn.waiting += 1
+    def of(self, *keys: Key) -> Iterator[None]:
+        """The turns of all these uploads: all or none, so that nobody holds one while waiting."""
+        with self._ended:
+            self._ended.wait_for(lambda: self._taken.isdisjoint(keys))
+            self._taken.update(keys)
         try:
-            with turn.lock:
-                yield
+            yield
         finally:
-            with self._lock:
-                turn.waiting -= 1
-                if not turn.waiting:
-                    del self._turns[key]
+            with self._ended:
+                self._taken.difference_update(keys)
+                self._ended.notify_all()
 
 
 class Attempt:

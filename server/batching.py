@@ -1,65 +1,90 @@
-"""Small files that come without a gap are made durable together (section 5, *put*)."""
+"""The small files of one connection that wait for the disk, synced while others arrive."""
 
-from dataclasses import dataclass
+import threading
 
-from protocol.messages4 import Stored
-from server.attempts import Incoming
-from server.errors import ServerError
-from server.refusals import Failure
 from server.repository import Event
-from server.uploading import Uploads
+from server.smallfiles import Arrived, SmallFiles
 
+# When as much waits it is synced, at the latest when twice as much does.
 _BATCH_FILES = 1024
-_BATCH_BYTES = 16 * 2**20
+_BATCH_BYTES = 8 * 2**20
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """What became of a small file of `size` bytes; `size` is 0 where nothing was published."""
+class Batches:
+    """What has come and is not answered, in the order in which it came.
 
-    request_id: int
-    result: Stored | Failure
-    size: int
+    One batch at a time is synced by a thread of its own, which needs no processor, while the next
+    one is written. The database is this thread's: two that want the interpreter delay each other.
+    """
 
-
-class SmallFiles:
-    """The small files of one connection whose answers wait, in the order in which they came."""
-
-    def __init__(self, uploads: Uploads) -> None:
-        self._uploads = uploads
-        self._waiting: list[tuple[int, Incoming | Stored | Failure]] = []
+    def __init__(self, small_files: SmallFiles) -> None:
+        self._small_files = small_files
+        self._waiting: list[Arrived] = []
+        self._files = 0
         self._bytes = 0
+        self._syncing: _Sync | None = None
 
     def __bool__(self) -> bool:
-        return bool(self._waiting)
+        return bool(self._waiting) or self._syncing is not None
 
-    @property
-    def full(self) -> bool:
-        """Whether no more of them should wait."""
-        return len(self._waiting) >= _BATCH_FILES or self._bytes >= _BATCH_BYTES
+    def add(self, arrived: Arrived, event: Event) -> list[Arrived]:
+        """Adds what has come; what is published by now, in its order, after a wait when too much
+        would wait otherwise. The `event` tells the audit trail who publishes."""
+        self._waiting.append(arrived)
+        self._files += len(arrived.files)
+        self._bytes += arrived.size
+        done = self._publish_synced(event, None if self._exceeds(2) else 0.0)
+        if self._syncing is None and self._exceeds(1):
+            self._syncing = _Sync(self._small_files, self._take())
+            self._syncing.start()
+        return done
 
-    def add(self, request_id: int, file: Incoming | Stored | Failure, sealed_bytes: int) -> None:
-        """Adds a staged file, or what there is to answer where nothing is to be published."""
-        self._waiting.append((request_id, file))
-        self._bytes += sealed_bytes
+    def finish(self, event: Event, patience: float | None = None) -> list[Arrived]:
+        """Publishes all that waits, and returns it; with `patience`, in seconds, only when what is
+        being synced is on the disk by then."""
+        done = self._publish_synced(event, patience)
+        if self._waiting and self._syncing is None:
+            waiting = self._take()
+            self._small_files.make_durable(waiting)
+            self._small_files.publish(waiting, event)
+            done += waiting
+        return done
 
-    def publish(self, event: Event) -> list[Answer]:
-        """Makes what waits durable and visible, all of it or nothing, and tells the answers; the
-        `event` tells the audit trail who does it."""
-        waiting, self._waiting, self._bytes = self._waiting, [], 0
-        staged = [file for _, file in waiting if isinstance(file, Incoming)]
-        outcomes = iter(self._outcomes(staged, event))
-        return [
-            Answer(request_id, next(outcomes), file.size)
-            if isinstance(file, Incoming)
-            else Answer(request_id, file, 0)
-            for request_id, file in waiting
-        ]
+    def _exceeds(self, batches: int) -> bool:
+        return self._files >= batches * _BATCH_FILES or self._bytes >= batches * _BATCH_BYTES
 
-    def _outcomes(self, staged: list[Incoming], event: Event) -> list[Stored | ServerError]:
-        if not staged:
+    def _take(self) -> list[Arrived]:
+        waiting, self._waiting = self._waiting, []
+        self._files = self._bytes = 0
+        return waiting
+
+    def _publish_synced(self, event: Event, patience: float | None) -> list[Arrived]:
+        syncing = self._syncing
+        if syncing is None:
             return []
+        syncing.join(patience)
+        if syncing.is_alive():
+            return []
+        self._syncing = None
+        batch = syncing.synced()
+        self._small_files.publish(batch, event)
+        return batch
+
+
+class _Sync(threading.Thread):
+    def __init__(self, small_files: SmallFiles, batch: list[Arrived]) -> None:
+        super().__init__(name="sync")
+        self._batch = batch
+        self._small_files = small_files
+        self._error: BaseException | None = None
+
+    def run(self) -> None:
         try:
-            return self._uploads.publish_together(staged, event)
-        except ServerError as error:
-            return [error] * len(staged)
+            self._small_files.make_durable(self._batch)
+        except BaseException as error:  # noqa: BLE001 - whoever waits for it raises it
+            self._error = error
+
+    def synced(self) -> list[Arrived]:
+        if self._error is not None:
+            raise self._error
+        return self._batch

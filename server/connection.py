@@ -29,6 +29,8 @@ _log = logging.getLogger(__name__)
 
 _FAREWELL_SECONDS = 2.0
 _FAREWELL_BYTES = 65536
+# How long to look at the disk alone, and then at the client again.
+_GLANCE_SECONDS = 0.001
 
 
 class Session(Protocol):
@@ -47,7 +49,7 @@ class Session(Protocol):
     def is_awaited(self, seconds: float) -> bool: ...
     def writable(self) -> memoryview: ...
     def written(self, size: int) -> Iterator[bytes | memoryview]: ...
-    def deferred(self) -> Iterator[bytes | memoryview]: ...
+    def deferred(self, patience: float | None = None) -> Iterator[bytes | memoryview]: ...
     def farewell(self) -> Iterator[bytes | memoryview]: ...
     def close(self) -> None: ...
 
@@ -179,7 +181,7 @@ class Connection(socketserver.BaseRequestHandler):
         began, received = 0.0, 0
         while not session.ended and not (self.server.draining and not session.busy):
             if session.has_deferred and not self._more_at_hand():
-                self._send(session.deferred())
+                self._send(session.deferred(_GLANCE_SECONDS))
                 continue
             if session.between_requests:
                 began, received = 0.0, 0

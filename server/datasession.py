@@ -58,7 +58,7 @@ class DataSession:
             self.ended = True
         return iter(())
 
-    def deferred(self) -> Iterator[bytes]:
+    def deferred(self, _patience: float | None = None) -> Iterator[bytes]:
         """Nothing: see `has_deferred`."""
         return iter(())
 

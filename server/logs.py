@@ -8,8 +8,8 @@ from pythonjsonlogger.json import JsonFormatter
 _PLAIN = "%(asctime)s %(levelname)s %(message)s"
 _FIELDS = frozenset(
     (
-        *("action", "address", "client", "request", "generation", "outcome", "bytes", "seconds"),
-        *("cause", "operator", "subjects", "target"),
+        *("action", "address", "client", "request", "generation", "outcome", "files", "bytes"),
+        *("seconds", "cause", "operator", "subjects", "target"),
     )
 )
 _SYNTAX = frozenset(" ='\"")

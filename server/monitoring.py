@@ -118,7 +118,7 @@ class Counting(logging.Handler):
         else:
             direction = "out" if request == "Get" else "in"
             if request in _ARRIVED or request == "Get":
-                self._transfers.labels(direction).inc()
+                self._transfers.labels(direction).inc(int(told.get("files", 1)))
             if size := int(told.get("bytes", 0)):
                 self._bytes.labels(direction).inc(size)
 

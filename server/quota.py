@@ -2,6 +2,7 @@
 
 import threading
 import time
+from collections.abc import Sequence
 from types import TracebackType
 from typing import Self
 
@@ -16,14 +17,18 @@ _STEP_BYTES = 64 * 2**20
 # than is kept free.
 _FREE_SPACE_SECONDS = 0.05
 _NOTHING = Usage(0, 0)
+_SEVERAL = ""  # the name in a reservation for more than one file: that none can have
 
 
 class Reservation:
-    """Room for one upload, from `Quota.reserve` to `release`."""
+    """Room for one upload, or for some small files together, from `Quota.reserve` to `release`."""
 
-    def __init__(self, quota: "Quota", client_id: bytes, name: str, size: int | None) -> None:
+    def __init__(
+        self, quota: "Quota", client_id: bytes, name: str, size: int | None, files: int = 1
+    ) -> None:
         self.client_id = client_id
         self.name = name
+        self.files = files
         self.bytes = _STEP_BYTES if size is None else size
         self.written = 0
         self._quota = quota
@@ -76,7 +81,9 @@ class Quota:
 
         Raises `TooLarge`, `QuotaReached`, `StorageFull`, `StorageError` or `RepositoryError`.
         """
-        reservation = Reservation(self, client_id, name, size)
+        return self._reserved_room(Reservation(self, client_id, name, size))
+
+    def _reserved_room(self, reservation: Reservation) -> Reservation:
         with self._lock:
             self._add(reservation)
         try:
@@ -85,6 +92,15 @@ class Quota:
             self.release(reservation)
             raise
         return reservation
+
+    def reserve_files(self, client_id: bytes, sizes: Sequence[int]) -> Reservation:
+        """Room for files of these sizes, all under names that are new; raises as `reserve` does.
+
+        For who is refused there may be room for some of them, or for those that replace others.
+        """
+        if max(sizes) > self._config.max_file_bytes:
+            raise TooLarge(f"a file may have {self._config.max_file_bytes} bytes")
+        return self._reserved_room(Reservation(self, client_id, _SEVERAL, sum(sizes), len(sizes)))
 
     def hold(self, client_id: bytes, name: str, size: int) -> Reservation:
         """Counts `size` bytes that are on the disk already, whatever the limits say."""
@@ -126,11 +142,12 @@ class Quota:
                 if changes == self._changes:
                     self._usage[client_id] = usage
         limits = self._config
-        if reservation.bytes > limits.max_file_bytes:
+        name = reservation.name
+        if name != _SEVERAL and reservation.bytes > limits.max_file_bytes:
             raise TooLarge(f"a file may have {limits.max_file_bytes} bytes")
         # Whether there is a file to be replaced is asked only where it matters.
         too_many = usage.files + reserved.files > limits.max_files_per_client
-        if too_many and self._repository.find_file(client_id, reservation.name) is not None:
+        if too_many and name != _SEVERAL and self._repository.find_file(client_id, name):
             too_many = usage.files + reserved.files - 1 > limits.max_files_per_client
         if too_many:
             raise QuotaReached(f"a client may keep {limits.max_files_per_client} files")
@@ -169,7 +186,7 @@ class Quota:
             reservation.client_id,
             self._reserved.get(reservation.client_id, _NOTHING),
         )
-        now = Usage(before.files + sign, before.size + sign * reservation.bytes)
+        now = Usage(before.files + sign * reservation.files, before.size + sign * reservation.bytes)
         if now.files:
             self._reserved[client_id] = now
         else:

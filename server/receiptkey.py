@@ -42,8 +42,12 @@ class ReceiptKey:
     def sign(self, bodies: Sequence[bytes]) -> list[Stored]:
         """The receipts with these packed bodies, 1 to 65,535 of them, under one signature."""
         tree, count = MerkleTree(bodies), len(bodies)
-        signature = self._key.sign(signed_bytes(count, tree.root))
+        signature = self.sign_root(count, tree.root)
         return [
             Stored(body, index, count, tree.path(index), signature)
             for index, body in enumerate(bodies)
         ]
+
+    def sign_root(self, count: int, root: bytes) -> bytes:
+        """The signature for `count` receipts, whose tree has this root."""
+        return self._key.sign(signed_bytes(count, root))

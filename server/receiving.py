@@ -26,6 +26,12 @@ _log = logging.getLogger(__name__)
 OBJECT_ID_BYTES = 16
 
 
+def new_object_id() -> bytes:
+    """16 bytes that no other object has, and that sort by time."""
+    # Rows in the order of their keys fill an index from one end: half the pages to be written.
+    return time.time_ns().to_bytes(8, "big") + os.urandom(OBJECT_ID_BYTES - 8)
+
+
 class Upload:
     """One file on its way in. Ends with `publish` or `discard`; until then it counts in limits."""
 
@@ -33,7 +39,7 @@ class Upload:
         self.client_id = reservation.client_id
         self.name = reservation.name
         self.reservation = reservation
-        self.object_id = os.urandom(OBJECT_ID_BYTES)
+        self.object_id = new_object_id()
         self._receiver = receiver
         self._staged = receiver.storage.stage(self.object_id)
         self._cksum = Cksum(cksum)

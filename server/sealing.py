@@ -6,11 +6,13 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from protocol.contexts import (
+    FILES_NONCE,
     KEY_BYTES,
     TAG_BYTES,
     Direction,
     associated_data,
     content_key_info,
+    files_key_info,
     segment_nonce,
 )
 from protocol.errors import BadSegment
@@ -22,6 +24,19 @@ def content_key(
     """The key of one content: HKDF-SHA256 (RFC 5869) from the connection's secret."""
     info = content_key_info(direction, client_id, upload_id)
     return HKDF(SHA256(), KEY_BYTES, salt, info).derive(secret)
+
+
+def open_files(
+    secret: bytes, salt: bytes, client_id: bytes, table: bytes, sealed: memoryview
+) -> memoryview:
+    """The plain content of the small files in one *put*; raises `BadSegment` (section 5.2)."""
+    key = HKDF(SHA256(), KEY_BYTES, salt, files_key_info(client_id)).derive(secret)
+    plain = memoryview(bytearray(len(sealed) - TAG_BYTES))
+    try:
+        AESGCM(key).decrypt_into(FILES_NONCE, sealed, table, plain)
+    except InvalidTag as error:
+        raise BadSegment("small files do not verify") from error
+    return plain
 
 
 class SegmentOpener:

@@ -1,5 +1,6 @@
 """A server's life: open database and data directory, recover, serve, drain."""
 
+import gc
 import logging
 import os
 import signal
@@ -27,6 +28,7 @@ from server.repository import Repository, open_repository
 from server.segmentmemory import SegmentMemory
 from server.session3 import Services
 from server.session4 import Services4
+from server.smallfiles import SmallFiles
 from server.storage import DirectoryStorage
 from server.tickets import Tickets
 from server.uploading import Uploads
@@ -34,6 +36,7 @@ from server.uploading import Uploads
 _log = logging.getLogger(__name__)
 
 _SIGNAL_POLL_SECONDS = 0.2
+_OBJECTS_BETWEEN_COLLECTIONS = 20_000
 _SWEEP_SECONDS = 60.0
 
 
@@ -84,12 +87,14 @@ def _services4(
     receipt_key = ReceiptKey(config.data / "receipt.key")
     memory = SegmentMemory()
     uploads = Uploads(receiver, repository, receipt_key, memory)
+    small_files = SmallFiles(uploads, receiver, repository, receipt_key)
     uploads.expire(config.upload_days * 86400)
     return Services4(
         config=config,
         repository=repository,
         receiver=receiver,
         uploads=uploads,
+        small_files=small_files,
         access=Access(repository, config.registration),
         bans=Bans(config.max_failed_attempts, config.ban_seconds),
         rates=Rates(config.max_rate_per_client),
@@ -152,6 +157,10 @@ def serve(config: Config, announce: Callable[[str], None]) -> int:
         signal.signal(number, on_signal)
     signal.signal(signal.SIGHUP, lambda number, _frame: reloads.append(number))
     with listening(config) as listener, monitored(config, listener) as metrics_port:
+        # Small files are thousands of objects that live for a moment: no need to look for cycles
+        # among them as often, nor ever among what lives as long as the server.
+        gc.freeze()
+        gc.set_threshold(_OBJECTS_BETWEEN_COLLECTIONS)
         accepting = threading.Thread(target=listener.serve_forever, name="accept", daemon=True)
         accepting.start()
         host = f"[{config.host}]" if ":" in config.host else config.host

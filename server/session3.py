@@ -139,7 +139,7 @@ class Session3:
         """No answer of protocol 3 waits for anything."""
         return False
 
-    def deferred(self) -> Iterator[bytes]:
+    def deferred(self, _patience: float | None = None) -> Iterator[bytes]:
         """Nothing: see `has_deferred`."""
         return iter(())
 

@@ -13,7 +13,8 @@ The rules, all of which live here:
 
 import logging
 import time
-from collections.abc import Iterator
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -48,9 +49,8 @@ from protocol.messages4 import (
 from protocol.names import check_client_name, check_path
 from server.access import Access, Bans
 from server.access import Challenge as SentChallenge
-from server.attempts import Incoming
 from server.audit import Audit
-from server.batching import SmallFiles
+from server.batching import Batches
 from server.config import Config
 from server.errors import AccessDenied, FileExists, ServerError, ShuttingDown
 from server.openuploads import OpenUploads
@@ -61,6 +61,7 @@ from server.receiving import Receiver
 from server.refusals import Failure, explain
 from server.repository import Action, Client, Event, Repository
 from server.segmentmemory import SegmentMemory
+from server.smallfiles import Arrived, SmallFiles
 from server.tickets import Tickets
 from server.trail import Trail
 from server.uploading import Uploads
@@ -78,6 +79,7 @@ class Services4:
     repository: Repository
     receiver: Receiver
     uploads: Uploads
+    small_files: SmallFiles
     access: Access
     bans: Bans
     rates: Rates
@@ -101,7 +103,7 @@ class Session4:
         self._client: Client | None = None
         self._secret = b""
         self._open_uploads: OpenUploads | None = None
-        self._small = SmallFiles(services.uploads)
+        self._small = Batches(services.small_files)
         self._trail = Trail(services.audit, address)
         self._began = 0.0
         self.ended = False
@@ -152,19 +154,37 @@ class Session4:
             self._log(None, error, 0)
             yield pack_message(explain(error), self._decoder.request_id)
 
-    def deferred(self) -> Iterator[Buffer]:
-        """Makes the small files that wait durable together and yields their answers."""
-        if not self._small:
-            return
-        for answer in self._small.publish(self._upload_event()):
-            if isinstance(answer.result, Stored):
-                self._log("Put", None, answer.size)
-                yield pack_message(answer.result, answer.request_id)
-            else:
-                self._log("Put", answer.result, answer.size)
-                if answer.size and not isinstance(answer.result, FileExists):
-                    self._trail.tell(self._upload_event(answer.result))
-                yield pack_message(explain(answer.result), answer.request_id)
+    def deferred(self, patience: float | None = None) -> Iterator[Buffer]:
+        """Makes the small files that wait durable together and yields their answers.
+
+        With `patience` it waits only so many seconds for what another thread makes durable.
+        """
+        if self._small:
+            yield from self._told(self._small.finish(self._upload_event(), patience))
+
+    def _told(self, published: Sequence[Arrived]) -> Iterator[Buffer]:
+        for arrived in published:
+            failed: dict[str, list[tuple[str, Failure]]] = defaultdict(list)
+            stored = 0
+            for file, result in arrived.each():
+                if isinstance(result, Exception):
+                    failed[type(result).__name__].append((file.name, result))
+                else:
+                    stored += 1
+            if stored:
+                self._log("Put", None, arrived.size, stored)
+            for failures in failed.values():
+                self._tell_failed([name for name, _ in failures], failures[0][1])
+                for _, failure in failures:
+                    self._log("Put", failure, 0)
+            yield pack_message(arrived.outcomes(), arrived.request_id)
+
+    def _tell_failed(self, names: Sequence[str], failure: Failure) -> None:
+        if isinstance(failure, UnsafeName):
+            names = ()  # that no file can have
+        self._trail.tell(
+            self._trail.event(Action.UPLOAD, self._client, failure, subjects=tuple(names))
+        )
 
     def farewell(self) -> Iterator[Buffer]:
         """Tells a client with nothing under way that the server stops."""
@@ -233,7 +253,7 @@ class Session4:
                 self._trail.tell(event(Action.RENAME, subjects=subjects, target=target))
             case Get(name=name):
                 self._trail.tell(event(Action.DOWNLOAD, subjects=(name,) * named))
-            case Begin(name=name) | Put(name=name) if failure is not None:
+            case Begin(name=name) if failure is not None:
                 self._trail.tell(event(Action.UPLOAD, subjects=(name,) * named))
             case End() if failure is not None and not isinstance(failure, FileExists):
                 self._trail.tell(event(Action.UPLOAD))
@@ -321,17 +341,10 @@ class Session4:
         return self._services.uploads.finish(attempt, request, self._upload_event())
 
     def _defer(self, request_id: int, request: Put) -> Iterator[Buffer]:
-        file: Incoming | Stored | Failure
-        try:
-            check_path(request.name)
-            self._services.rates.take(self._known.id, len(request.sealed))
-            file = self._services.uploads.put(self._known, request, self._secret)
-        except (ServerError, UnsafeName) as error:
-            file = error
-            self._tell(request, error)
-        self._small.add(request_id, file, len(request.sealed))
-        if self._small.full:
-            yield from self.deferred()
+        self._services.rates.take(self._known.id, len(request.sealed))
+        files = self._services.small_files
+        arrived = files.take(request_id, self._known, request, self._secret)
+        yield from self._told(self._small.add(arrived, self._upload_event()))
 
     # Files
 
@@ -372,13 +385,16 @@ class Session4:
         if len(name.encode()) > limit:
             raise UnsafeName(f"the name is longer than {limit} bytes")
 
-    def _log(self, request: str | None, failure: Failure | None, size: int) -> None:
+    def _log(
+        self, request: str | None, failure: Failure | None, size: int, files: int | None = None
+    ) -> None:
         extra: dict[str, object] = {
             "address": self._address,
             "client": self._client.id.hex() if self._client else "",
             "request": request or "",
             "generation": "4",
             "outcome": "ok" if failure is None else type(failure).__name__,
+            **({} if files is None else {"files": files}),
             "bytes": size,
             "seconds": round(time.monotonic() - self._began, 6),
         }

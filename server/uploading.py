@@ -6,24 +6,19 @@ staged under the object id that its row in `uploads` names.
 """
 
 import contextlib
-import hashlib
-import hmac
 import logging
-import os
 import threading
 import time
 from collections.abc import Callable, Sequence
-from contextlib import ExitStack
 
 from protocol.contexts import Direction
 from protocol.errors import BadSegment
-from protocol.messages4 import Begin, End, Policy, Put, Stored
+from protocol.messages4 import Begin, End, Policy, Stored
 from protocol.receipts import ReceiptBody
 from server.attempts import Attempt, Incoming, Key, Turns
 from server.errors import (
     DigestMismatch,
     FileExists,
-    LimitReached,
     Refused,
     ServerError,
     StorageError,
@@ -31,7 +26,7 @@ from server.errors import (
 )
 from server.quota import Reservation
 from server.receiptkey import ReceiptKey
-from server.receiving import OBJECT_ID_BYTES, Receiver
+from server.receiving import Receiver, new_object_id
 from server.repository import (
     Client,
     Event,
@@ -41,7 +36,7 @@ from server.repository import (
     StoredFile,
     Upload,
 )
-from server.sealing import SegmentOpener, content_key
+from server.sealing import content_key
 from server.segmentmemory import SegmentMemory
 
 _log = logging.getLogger(__name__)
@@ -64,7 +59,7 @@ class Uploads:
         self._repository = repository
         self._receipt_key = receipt_key
         self._now = now
-        self._turns = Turns()
+        self.turns = Turns()
         self._lock = threading.Lock()
         self._attempts: dict[Key, Attempt] = {}
         # What interrupted uploads have staged counts in the limits like what is stored.
@@ -80,14 +75,14 @@ class Uploads:
         Raises `FileExists`, `LimitReached`, `StorageError` or `RepositoryError`.
         """
         key = (client.id, request.upload_id)
-        with self._turns.of(key):
+        with self.turns.of(key):
             # An attempt that was cut off may not have noticed: it gives its room back first.
             self._take_over(key)
-            done = self._receipt_of(client, request.upload_id)
+            done = self.receipt_of(client, request.upload_id)
             if done is not None:
                 self._release(key)
                 return done
-            self._check_policy(client, request)
+            self.check_policy(client, request.name, request.policy, request.modified)
             kept = self._kept.pop(key, None)
             if kept is not None:
                 kept.release()
@@ -128,7 +123,7 @@ class Uploads:
         Raises `UnknownUpload` when it was taken over or is not complete, `DigestMismatch`,
         `FileExists`, `StorageError` or `RepositoryError`.
         """
-        with self._turns.of(attempt.key):  # nobody resumes and cuts what is being published
+        with self.turns.of(attempt.key):  # nobody resumes and cuts what is being published
             try:
                 incoming = attempt.complete(end)
                 (outcome,) = self.publish([incoming], event)
@@ -142,65 +137,12 @@ class Uploads:
             return outcome
         raise outcome
 
-    def put(self, client: Client, request: Put, secret: bytes) -> Incoming | Stored:
-        """Stages a whole small file, or gives the receipt of one that was stored before and that
-        now stands in its own way.
+    def is_begun(self, key: Key) -> bool:
+        """Whether there is an attempt at this upload, or something staged of it."""
+        return key in self._attempts or key in self._kept
 
-        Raises `BadSegment`, `DigestMismatch`, `FileExists`, `LimitReached`, `StorageError` or
-        `RepositoryError`."""
-        key = (client.id, request.upload_id)
-        if key in self._attempts or key in self._kept:
-            self.abandon(client, request.upload_id)
-        try:
-            return self._stage(client, request, secret)
-        except (FileExists, LimitReached):
-            done = self._receipt_of(client, request.upload_id)
-            if done is None:
-                raise
-            return done
-
-    def _stage(self, client: Client, request: Put, secret: bytes) -> Incoming:
-        self._check_policy(client, request)
-        key = content_key(secret, request.salt, Direction.TO_SERVER, client.id, request.upload_id)
-        sealed = memoryview(request.sealed)
-        buffer = memoryview(bytearray(len(sealed)))
-        plain = SegmentOpener(key, request.upload_id, 0).open(0, sealed, buffer, final=True)
-        if not hmac.compare_digest(hashlib.sha256(plain).digest(), request.sha256):
-            raise DigestMismatch("SHA-256 differs from what the client read")
-        reservation = self._receiver.quota.reserve(client.id, request.name, len(plain))
-        object_id = os.urandom(OBJECT_ID_BYTES)
-        try:
-            # Verified already: staging would protect nobody from anything.
-            staged = self.storage.place(client.id, object_id)
-        except BaseException:  # whatever it was, the room is free again
-            reservation.release()
-            raise
-        try:
-            staged.write(plain)
-            staged.close()  # a batch of hundreds must not hold as many descriptors
-        except BaseException:  # whatever it was, nothing of the file stays
-            staged.discard()
-            reservation.release()
-            raise
-        return Incoming(
-            client, request.upload_id, object_id, staged, reservation, request.name, len(plain),
-            request.sha256, request.modified, request.mode, request.policy, in_place=True,
-        )  # fmt: skip
-
-    def publish_together(
-        self, batch: Sequence[Incoming], event: Event
-    ) -> list[Stored | ServerError]:
-        """As `publish`, for small files, whose uploads another connection may have begun since they
-        came: what that one has staged would otherwise be left, and counted nowhere."""
-        keys = sorted({(incoming.client.id, incoming.upload_id) for incoming in batch})
-        with ExitStack() as turns:
-            for key in keys:  # in one order, so that two batches never wait for each other
-                turns.enter_context(self._turns.of(key))
-                if key in self._attempts or key in self._kept:
-                    self._give_up(key)
-            return self.publish(batch, event)
-
-    def _give_up(self, key: Key) -> None:
+    def give_up(self, key: Key) -> None:
+        """As `abandon`, in the turn of this upload; does not fail."""
         self._take_over(key)
         try:
             self._drop(key)
@@ -235,12 +177,10 @@ class Uploads:
 
     def _put_in_place(self, batch: Sequence[Incoming]) -> None:
         try:
-            named = self.storage.sync([incoming.staged for incoming in batch])
             for incoming in batch:
+                incoming.staged.sync()
                 incoming.staged.close()
-            objects = [incoming.object_id for incoming in batch if not incoming.in_place]
-            if objects or not named:
-                self.storage.publish(batch[0].client.id, *objects)
+            self.storage.publish(batch[0].client.id, *(each.object_id for each in batch))
         except BaseException:  # whatever it was, nothing of the batch stays
             for incoming in batch:
                 incoming.staged.discard()
@@ -251,7 +191,7 @@ class Uploads:
     def abandon(self, client: Client, upload_id: bytes) -> None:
         """Gives an upload up and removes what is staged of it."""
         key = (client.id, upload_id)
-        with self._turns.of(key):
+        with self.turns.of(key):
             self._take_over(key)
             self._drop(key)
 
@@ -264,7 +204,7 @@ class Uploads:
             if row.begun_at >= before:
                 continue
             key = (row.client_id, row.upload_id)
-            with self._turns.of(key):
+            with self.turns.of(key):
                 if key not in self._attempts:
                     self._drop(key)
                     forgotten += 1
@@ -272,7 +212,7 @@ class Uploads:
 
     def leave(self, attempt: Attempt, cause: ServerError | BadSegment | None = None) -> None:
         """Ends an attempt when its connection ends, or because of `cause`."""
-        with self._turns.of(attempt.key):
+        with self.turns.of(attempt.key):
             self._end(attempt, cause)
 
     def _end(self, attempt: Attempt, cause: BaseException | None) -> None:
@@ -287,7 +227,7 @@ class Uploads:
         self._keep(attempt.key, attempt.request.name, attempt.staged.size)
         # After a failed write or sync nobody knows what is on the disk.
         if isinstance(cause, DigestMismatch | TooLarge | StorageError):
-            self._give_up(attempt.key)
+            self.give_up(attempt.key)
 
     def _take_over(self, key: Key) -> None:
         with self._lock:
@@ -315,26 +255,30 @@ class Uploads:
         self.storage.discard(row.object_id)
         self.storage.remove(row.client_id, row.object_id)
 
-    def _receipt_of(self, client: Client, upload_id: bytes) -> Stored | None:
+    def receipt_of(self, client: Client, upload_id: bytes) -> Stored | None:
+        """The receipt of an upload that was completed before. Raises `RepositoryError`."""
         row = self._repository.find_upload(client.id, upload_id)
         return Stored.unpack(row.receipt) if row and row.receipt else None
 
-    def _check_policy(self, client: Client, request: Begin | Put) -> None:
-        """A refusal that is known beforehand costs no transfer; the commit checks again."""
-        if request.policy is Policy.ALWAYS:
+    def check_policy(self, client: Client, name: str, policy: Policy, modified: int) -> None:
+        """A refusal that is known beforehand costs no transfer; the commit checks again.
+
+        Raises `FileExists` and `RepositoryError`.
+        """
+        if policy is Policy.ALWAYS:
             return
-        present = self._repository.find_file(client.id, request.name)
+        present = self._repository.find_file(client.id, name)
         if present is None:
             return
-        modified = present.received_at * 10**9 if present.modified is None else present.modified
-        if request.policy is Policy.NEVER or request.modified <= modified:
-            raise FileExists(f"{request.name!r} is there already")
+        before = present.received_at * 10**9 if present.modified is None else present.modified
+        if policy is Policy.NEVER or modified <= before:
+            raise FileExists(f"{name!r} is there already")
 
     def _row(self, client: Client, request: Begin) -> Upload:
         return Upload(
             client_id=client.id,
             upload_id=request.upload_id,
-            object_id=os.urandom(OBJECT_ID_BYTES),
+            object_id=new_object_id(),
             name=request.name,
             size=request.size,
             modified=request.modified,

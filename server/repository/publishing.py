@@ -90,7 +90,7 @@ class Batch:
         return [
             result
             if key is None or result.receipt != _UNSIGNED
-            else replace(result, receipt=plan.receipts[key])
+            else Published(result.superseded, receipt=plan.receipts[key])
             for key, result in zip(map(_upload, self._publications), results, strict=True)
         ]
 

@@ -16,11 +16,11 @@ import fcntl
 import os
 import re
 import threading
-from collections.abc import Container, Iterator, Sequence
+from collections.abc import Container, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import BinaryIO, Self
 
-from server.durability import make_directory, sync_directory, sync_file_system
+from server.durability import make_directory, sync_directory, sync_file, sync_file_system
 from server.errors import ConfigurationError, StorageError
 from server.storage.staged import StagedFile, storage_errors
 
@@ -138,13 +138,50 @@ class DirectoryStorage:
         """A new, empty staged file."""
         return StagedFile(self._staging / object_id.hex(), self._left_behind.add)
 
-    def place(self, client_id: bytes, object_id: bytes) -> StagedFile:
-        """A new, empty file that need not be moved to its object's place: for content that is
-        verified before it is written, and small. `publish` makes it durable there."""
-        if client_id not in self._durable_directories:
-            with storage_errors("cannot place a file"):
+    def place(
+        self, client_id: bytes, contents: Iterable[tuple[bytes, memoryview]]
+    ) -> list[StorageError | None]:
+        """Writes small objects, each an id and its content, where they belong: for what was
+        verified before it is written. `make_durable` does the rest.
+
+        For each the error that left nothing of it; raises `StorageError` where that is for all.
+        """
+        failures: list[StorageError | None] = []
+        with storage_errors("cannot place a file"):
+            if client_id not in self._durable_directories:
                 self._ensure_directory(client_id)
-        return StagedFile(self.path(client_id, object_id), self._left_behind.add)
+            directory = os.open(self._root / client_id.hex(), os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            for object_id, content in contents:
+                try:
+                    _write_new(object_id.hex(), content, directory)
+                    failures.append(None)
+                except OSError as error:
+                    self.take_back(client_id, object_id)
+                    failures.append(StorageError(f"cannot place a file: {error.strerror}"))
+        finally:
+            os.close(directory)
+        return failures
+
+    def make_durable(self, client_id: bytes, object_ids: Sequence[bytes]) -> None:
+        """Puts placed objects of one client on the disk, with their names.
+
+        Raises `StorageError`; all of them are to be removed then: a second sync proves nothing.
+        """
+        if len(object_ids) >= _FILES_FOR_SYNCFS and self._sync_file_system():
+            return
+        with storage_errors("cannot sync placed files"):
+            for object_id in object_ids:
+                sync_file(self.path(client_id, object_id))
+            sync_directory(self._root / client_id.hex())
+
+    def take_back(self, client_id: bytes, object_id: bytes) -> None:
+        """Removes a placed object that no name was given; later, where that fails now."""
+        path = self.path(client_id, object_id)
+        try:
+            path.unlink(missing_ok=True)
+        except OSError:
+            self._left_behind.add(path)
 
     def resume(self, client_id: bytes, object_id: bytes) -> StagedFile:
         """A staged file with what it holds already, or a new one.
@@ -164,17 +201,8 @@ class DirectoryStorage:
         with storage_errors("cannot remove a staged file"):
             (self._staging / object_id.hex()).unlink(missing_ok=True)
 
-    def sync(self, staged: Sequence[StagedFile]) -> bool:
-        """Puts the content of all these files on the disk, and tells whether their names, where
-        they are now, are there too; raises `StorageError` as their own `sync` does."""
-        if len(staged) >= _FILES_FOR_SYNCFS and self._sync_file_system():
-            return True
-        for file in staged:
-            file.sync()
-        return False
-
     def _sync_file_system(self) -> bool:
-        with self._sync_turn, storage_errors("cannot sync staged files"):
+        with self._sync_turn, storage_errors("cannot sync placed files"):
             if self._doubtful:
                 return False
             try:
@@ -326,6 +354,15 @@ def _refuse_half_restored(root: Path) -> None:
         raise ConfigurationError(
             f"data directory {root}: a restore has not ended there: give `restore` again"
         )
+
+
+def _write_new(name: str, content: memoryview, directory: int) -> None:
+    descriptor = os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600, dir_fd=directory)
+    try:
+        while content:
+            content = content[os.write(descriptor, content) :]
+    finally:
+        os.close(descriptor)
 
 
 def _ids(directory: Path) -> Iterator[bytes]:

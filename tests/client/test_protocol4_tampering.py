@@ -4,8 +4,8 @@ import errno
 import os
 import shutil
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from pathlib import Path
+from struct import pack
 
 import pytest
 
@@ -21,12 +21,28 @@ from client.errors import (
 )
 from client.receipts import ReceiptStore, read_receipts, verify_receipt
 from protocol.contexts import SEGMENT_BYTES
-from protocol.messages4 import Begun, Challenge, Connected, Content, Done, Entries, Entry, Stored
+from protocol.messages4 import (
+    Begun,
+    Challenge,
+    Connected,
+    Content,
+    Done,
+    Entries,
+    Entry,
+    Outcomes,
+    Put,
+    Reason,
+    Refused,
+    Stored,
+)
 from protocol.receipts import ReceiptBody
+from protocol.smallfiles import unpack_files
 from tests.client.relay import Alter, Message, Pair, Relay, relaying
 from tests.client.running4 import Server4
+from tests.protocol.samples4 import replace
 
 SIZE = 2 * SEGMENT_BYTES + 7
+FOREIGN = Stored(b"nonsense", 0, 1, (), bytes(64)).pack()
 
 
 @pytest.fixture
@@ -196,12 +212,68 @@ def _body_with(**changes: Message) -> Alter:
     ],
 )
 def test_an_altered_receipt_is_none(middle: Middle, path: Path, tmp_path: Path, how: Alter) -> None:
-    small = path.with_name("small")
-    small.write_bytes(b"1234")
-    for sent in (path, small):
-        with pytest.raises(BadReceipt):
-            middle(how).put(sent, "file")
+    with pytest.raises(BadReceipt):
+        middle(how).put(path, "file")
     assert not list((tmp_path / "state").glob("receipts/*"))
+
+
+@pytest.mark.parametrize(
+    ("error", "how"),
+    [
+        (BadReceipt, lambda m: replace(m, signature=flipped(m.signature))),
+        (BadReceipt, lambda m: replace(m, received=m.received + 1)),
+        (BadReceipt, lambda m: replace(m, table=b"\1" + pack("<H", len(FOREIGN)) + FOREIGN)),
+        (BrokenProtocol, lambda m: replace(m, table=b"\0\0")),
+        (BrokenProtocol, lambda m: replace(m, table=b"\3")),
+        (BrokenProtocol, lambda m: replace(m, table=b"\2\1\0" + bytes(6))),
+    ],
+)
+def test_altered_outcomes_are_no_receipts(
+    middle: Middle, path: Path, tmp_path: Path, error: type[ClientError], how: Alter
+) -> None:
+    path.write_bytes(b"1234")
+    with pytest.raises(error):
+        middle(lambda m: how(m) if isinstance(m, Outcomes) else m).put(path, "file")
+    assert not list((tmp_path / "state").glob("receipts/*"))
+
+
+def test_files_that_the_server_failed_at_are_sent_again_and_stored_once(
+    middle: Middle, tmp_path: Path
+) -> None:
+    files = [(tmp_path / str(number), str(number)) for number in range(5)]
+    for path, name in files:
+        path.write_bytes(name.encode())
+    sent: list[int] = []
+    failed = b"\2" + Refused(Reason.SERVER_FAILED, 0, "").pack()
+
+    def alter(message: Message) -> Message:
+        if isinstance(message, Put):
+            sent.append(len(unpack_files(message.table)))
+        if isinstance(message, Outcomes) and len(sent) == 1:
+            return replace(message, table=failed * 5, received=0, signature=bytes(64))
+        return message
+
+    results: list[PutResult] = []
+    middle(alter).put_many(files, on_file=results.append)
+    assert sent == [5, 5]
+    assert [result.name for result in results if result.receipt] == [name for _, name in files]
+
+
+def test_outcomes_are_not_taken_for_those_of_other_files(middle: Middle, path: Path) -> None:
+    path.write_bytes(b"1234")
+    recorded: list[Outcomes] = []
+
+    def exchange(message: Message) -> Message:
+        if isinstance(message, Outcomes):
+            recorded.append(message)
+            return recorded[0]
+        return message
+
+    client = middle(exchange)
+    client.put(path, "first")
+    with pytest.raises(BadReceipt):
+        client.put(path, "second")
+    assert len(recorded) == 2
 
 
 def test_a_good_receipt_for_something_else_is_none(

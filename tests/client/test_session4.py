@@ -26,6 +26,7 @@ from protocol.messages4 import (
     Done,
     End,
     Entries,
+    Outcomes,
     Policy,
     Put,
     Reason,
@@ -39,6 +40,7 @@ from protocol.messages4 import (
 ID, SALT = bytes(16), bytes(32)
 BEGIN = Begin(ID, SALT, None, 0, 0, Policy.ALWAYS, "a")
 STORED = Stored(b"body", 0, 1, (), bytes(64))
+OUTCOMES = Outcomes(0, bytes(64), b"\0")
 
 
 class Scripted:
@@ -79,22 +81,22 @@ def test_an_answer_to_another_request_breaks_the_protocol() -> None:
 
 
 def test_requests_that_are_not_waited_for_are_answered_in_order() -> None:
-    put = Put(ID, SALT, 0, 0, Policy.ALWAYS, bytes(32), "a", bytes(16))
+    put = Put(SALT, b"table", bytes(16))
     refused = Refused(Reason.QUOTA, 0, "")
-    session = Session4(Scripted((1, STORED), (2, refused), (3, STORED)))
+    session = Session4(Scripted((1, OUTCOMES), (2, refused), (3, OUTCOMES)))
     for _ in range(3):
-        session.post([put])
+        session.post(put)
 
-    assert session.posted() == STORED
+    assert session.posted() == OUTCOMES
     with pytest.raises(QuotaExceeded):
         session.posted()
-    assert session.posted() == STORED
+    assert session.posted() == OUTCOMES
 
 
 def test_answers_that_are_not_due_yet_are_not_taken_for_others() -> None:
-    put = Put(ID, SALT, 0, 0, Policy.ALWAYS, bytes(32), "a", bytes(16))
-    session = Session4(Scripted((1, STORED)))
-    session.post([put])
+    put = Put(SALT, b"table", bytes(16))
+    session = Session4(Scripted((1, OUTCOMES)))
+    session.post(put)
 
     with pytest.raises(RuntimeError):
         session.stat("a")

@@ -17,6 +17,7 @@ from protocol.fields import (
     Number,
     Prefixed,
     Record,
+    Remainder,
     Rest,
     Text,
 )
@@ -65,7 +66,7 @@ def _drawn(field: Field[Any], name: str, choices: Choices, material: Material) -
         case Text() | Blob():
             data = _sized(name, choices, material)
             return len(data).to_bytes(2, "little") + data
-        case Rest():
+        case Rest() | Remainder():
             given = material.value(name, None, choices)
             return choices.take(choices.byte() * 4) if given is None else given
     return _fixed(field, name, choices, material)

@@ -1,9 +1,11 @@
 """Requests of protocol 4 drawn so that they mean something: sealed under the session's secret."""
 
 import hashlib
+import struct
 from collections.abc import Sequence
 from functools import lru_cache
 
+from client.sealing4 import seal_files
 from protocol.contexts import SEGMENT_BYTES, Direction
 from protocol.fields import Record
 from server.sealing import SegmentSealer, content_key
@@ -57,6 +59,7 @@ class Uploading(Material):
         self._pieces: dict[bytes, list[bytes]] = {}
         self._full = 0
         self._latest = b""
+        self._plain = b""
         self.ticket = bytes(32)
         self.begin(Record)
 
@@ -106,7 +109,6 @@ class Uploading(Material):
         """Fields whose values follow from the content that they are about."""
         upload_id = self._drawn.get("upload_id", b"")
         pieces = self._pieces.setdefault(upload_id, [])
-        carries = "sealed" in self._fields
         match name:
             case "index":
                 return (len(pieces) + choices.byte() // 250).to_bytes(8, "little")
@@ -116,16 +118,38 @@ class Uploading(Material):
                 self._full += full
                 pieces.append(plain)
                 return bytes((not full or choices.byte() % 2,))
-            case "sha256" if carries:
-                pieces.append(choices.pick(PLAINS))
-                return _sha256((pieces[-1],)) if choices.byte() < 240 else bytes(32)
             case "sha256":
                 return _sha256(tuple(pieces)) if choices.byte() < 240 else bytes(32)
             case "size" if "sha256" in self._fields:
                 return sum(map(len, pieces)).to_bytes(8, "little") if choices.byte() < 240 else None
+            case "table":
+                return self._table(choices)
+            case "sealed" if "table" in self._fields:
+                return self._sealed_files(choices)
             case "sealed":
                 return self._sealed(upload_id, choices)
         return None
+
+    def _table(self, choices: Choices) -> bytes:
+        """Small files: mostly right in form, their content remembered until it is sealed."""
+        entries = []
+        self._plain = b""
+        for _ in range(1 + choices.byte() % 3):
+            plain = choices.pick(PLAINS)
+            digest = _sha256((plain,)) if choices.byte() < 240 else bytes(32)
+            name = choices.pick(NAMES)
+            numbers = (len(plain), choices.byte(), 0o640, choices.byte() % 4)
+            upload_id = choices.pick(UPLOAD_IDS)
+            fixed = struct.pack("<16sIqHB32sH", upload_id, *numbers, digest, len(name))
+            entries.append(fixed + name)
+            self._plain += plain
+        return b"".join(entries)
+
+    def _sealed_files(self, choices: Choices) -> bytes | None:
+        if choices.byte() > 250:
+            return None
+        salt, table = self._drawn["salt"], self._drawn["table"]
+        return seal_files(SECRET, salt, CLIENT_ID, table, self._plain)
 
     def _sealed(self, upload_id: bytes, choices: Choices) -> bytes | None:
         flaw = choices.byte()

@@ -5,6 +5,7 @@ import hmac
 import os
 import ssl
 import struct
+from collections import deque
 from collections.abc import Callable, Sequence
 from functools import cache
 from types import TracebackType
@@ -17,7 +18,7 @@ from Crypto.PublicKey import RSA
 from tests.peer4 import wire
 from tests.peer4.data import DataConnection
 from tests.peer4.stream import MessageStream, StreamCut, connected, reset
-from tests.peer4.wire import ALWAYS, Entry, Receipt, RefusedError, text
+from tests.peer4.wire import ALWAYS, Entry, Message, Receipt, RefusedError, text
 
 __all__ = ["MODIFIED", "Peer4", "StreamCut", "client_key", "public_der", "tls_context"]
 
@@ -73,6 +74,7 @@ class Peer4(MessageStream):
         self.secret = b""
         self.receipt_key = b""
         self._tls: ssl.SSLSocket | None = None
+        self._puts: deque[Sequence[wire.Small]] = deque()
 
     def __enter__(self) -> Self:
         return self.open() if self._tls is None else self
@@ -108,6 +110,7 @@ class Peer4(MessageStream):
         assert certificate is not None
         self.fingerprint = hashlib.sha256(certificate).digest()
         self._unread.clear()
+        self._puts.clear()
         self.sent.clear()
         self._request_id = 0
         return self
@@ -327,32 +330,50 @@ class Peer4(MessageStream):
         sha256: bytes | None = None,
         spoil: Callable[[bytes], bytes] = bytes,
     ) -> int:
-        """Sends a small file without waiting; `spoil` may alter what is sealed."""
-        payload = self.put_payload(
-            name, content, upload_id=upload_id, policy=policy, modified=modified, mode=mode,
-            sha256=sha256, spoil=spoil,
-        )  # fmt: skip
-        return self.send(wire.PUT, payload)
+        """Sends a small file without waiting; `spoil` may alter what is sealed.
+
+        What became of it is received as if *stored* or *refused* had come.
+        """
+        upload_id = os.urandom(16) if upload_id is None else upload_id
+        file = wire.Small(name, content, upload_id, policy, modified, mode, sha256)
+        return self.send(wire.PUT, self.put_payload([file], spoil=spoil))
 
     def put_payload(
-        self,
-        name: str | bytes,
-        content: bytes,
-        *,
-        upload_id: bytes | None = None,
-        policy: int = ALWAYS,
-        modified: int = MODIFIED,
-        mode: int = 0o640,
-        sha256: bytes | None = None,
-        spoil: Callable[[bytes], bytes] = bytes,
+        self, files: Sequence[wire.Small], spoil: Callable[[bytes], bytes] = bytes
     ) -> bytes:
-        """A small file, sealed but not sent."""
-        upload_id = os.urandom(16) if upload_id is None else upload_id
-        salt = os.urandom(32)
-        sealed = wire.seal(self.key_of(upload_id, salt), upload_id, 0, content, final=True)
-        fixed = upload_id + salt + struct.pack("<qHB", modified, mode, policy)
-        told = wire.digest(content) if sha256 is None else sha256
-        return fixed + told + text(name) + spoil(sealed)
+        """Small files, sealed but not sent, to be sent in the order in which they are made."""
+        assert self.client_id is not None
+        self._puts.append(files)
+        return wire.put(self.secret, self.client_id, files, spoil)
+
+    def put_together(self, files: Sequence[wire.Small]) -> list[Receipt | int]:
+        """Sends small files in one message; for each its receipt, or why it was refused."""
+        self.send(wire.PUT, self.put_payload(files))
+        response = MessageStream.receive(self)
+        assert response.code == wire.OUTCOMES
+        return [
+            wire.read_receipt(data, self.receipt_key)
+            if code == wire.STORED
+            else int(RefusedError(data).reason)
+            for code, data in self._outcomes(response.payload)
+        ]
+
+    def forget_put(self) -> None:
+        """What became of the oldest *put* was looked at by somebody else."""
+        self._puts.popleft()
+
+    def _outcomes(self, payload: bytes) -> list[tuple[int, bytes]]:
+        assert self.client_id is not None
+        files = self._puts.popleft()
+        return wire.read_outcomes(payload, files, self.receipt_key, self.client_id, self.name)
+
+    def receive(self) -> Message:
+        """The next response; that to a *put* of one file is the message that it stands for."""
+        response = super().receive()
+        if response.code != wire.OUTCOMES or len(self._puts[0]) > 1:
+            return response
+        ((code, payload),) = self._outcomes(response.payload)
+        return Message(code, response.request_id, payload)
 
     def stored(self, request_id: int | None = None) -> Receipt:
         """The receipt that comes next."""

@@ -65,7 +65,7 @@ class MessageStream(ABC):
         version, code, request_id, size = wire.header(self._take(wire.HEADER_BYTES))
         assert version == 4
         assert size <= wire.MAX_PAYLOAD
-        assert size <= wire.MAX_OTHER_PAYLOAD or code == wire.CONTENT
+        assert size <= wire.MAX_OTHER_PAYLOAD or code in (wire.CONTENT, wire.OUTCOMES)
         return Message(code, request_id, self._take(size))
 
     def expect(self, code: int, request_id: int | None = None) -> bytes:

@@ -1,8 +1,9 @@
 """Protocol 4 as bytes, written from docs/protocol-4.md alone, with pycryptodome."""
 
 import hashlib
+import os
 import struct
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from Crypto.Cipher import AES
@@ -24,7 +25,7 @@ REGISTER, CONNECT, PROVE = 1, 2, 3
 BEGIN, SEGMENT_CODE, END, PUT, ABANDON, ATTACH = 16, 17, 18, 19, 20, 21
 LIST, STAT, GET, REMOVE, RENAME = 32, 33, 34, 35, 36
 REGISTERED, CHALLENGE, CONNECTED = 32769, 32770, 32771
-BEGUN, STORED, TICKET = 32784, 32786, 32789
+BEGUN, STORED, OUTCOMES, TICKET = 32784, 32786, 32787, 32789
 ENTRIES, ENTRY, CONTENT, DONE, REFUSED = 32800, 32801, 32802, 32803, 33023
 
 PROTOCOL, ACCESS_DENIED, TOO_MANY, NAME_TAKEN, UNSAFE_NAME, EXISTS = 1, 2, 3, 4, 5, 6
@@ -97,6 +98,29 @@ class Entry:
     name: str
 
 
+@dataclass(frozen=True)
+class Small:
+    """A small file as a *put* tells of it."""
+
+    name: str | bytes
+    content: bytes
+    upload_id: bytes
+    policy: int = ALWAYS
+    modified: int = 0
+    mode: int = 0o640
+    sha256: bytes | None = None
+
+    @property
+    def told(self) -> bytes:
+        """The SHA-256 that is told, which need not be right."""
+        return digest(self.content) if self.sha256 is None else self.sha256
+
+    def entry(self) -> bytes:
+        """Its part of the table."""
+        numbers = struct.pack("<IqHB", len(self.content), self.modified, self.mode, self.policy)
+        return self.upload_id + numbers + self.told + text(self.name)
+
+
 def message(code: int, payload: bytes, request_id: int = 1, version: int = 4) -> bytes:
     """Header and payload."""
     return _HEADER.pack(version, code, request_id, len(payload)) + payload
@@ -137,6 +161,61 @@ def unseal(key: bytes, upload_id: bytes, index: int, sealed: bytes, *, final: bo
         return cipher.decrypt_and_verify(sealed[:-TAG], sealed[-TAG:])
     except ValueError as error:
         raise NotAuthentic(str(error)) from error
+
+
+def put(
+    secret: bytes,
+    client_id: bytes,
+    files: Sequence[Small],
+    spoil: Callable[[bytes], bytes] = bytes,
+    salt: bytes | None = None,
+) -> bytes:
+    """The payload of *put* (section 5.2); `spoil` may alter what is sealed."""
+    salt = os.urandom(32) if salt is None else salt
+    table = b"".join(file.entry() for file in files)
+    key = HKDF(secret, 32, salt, SHA256, context=b"eft/4 files\0" + client_id)
+    cipher = AES.new(key, AES.MODE_GCM, nonce=bytes(12))
+    cipher.update(table)
+    sealed = b"".join(cipher.encrypt_and_digest(b"".join(file.content for file in files)))
+    return salt + struct.pack("<H", len(table)) + table + spoil(sealed)
+
+
+def read_outcomes(
+    payload: bytes, files: Sequence[Small], receipt_key: bytes, client_id: bytes, client_name: str
+) -> list[tuple[int, bytes]]:
+    """For each file of a *put* the code and the payload of the message that its outcome stands for:
+    *stored* or *refused*."""
+    received = payload[:8]
+    signature, at = payload[8:72], 72
+    kinds: list[tuple[int, bytes]] = []
+    for _ in files:
+        kind, at = payload[at], at + 1
+        assert kind in (0, 1, 2)
+        start, size = at, 0
+        if kind == 1:
+            start, size = at + 2, struct.unpack_from("<H", payload, at)[0]
+        elif kind == 2:
+            size = 8 + struct.unpack_from("<H", payload, at + 6)[0]
+        at = start + size
+        kinds.append((kind, payload[start:at]))
+    assert at == len(payload)
+    bodies = [
+        b"EFT receipt 1\0" + receipt_key + client_id + file.upload_id
+        + struct.pack("<Q", len(file.content)) + received + file.told
+        + text(client_name) + text(file.name)
+        for file, (kind, _) in zip(files, kinds, strict=True) if kind == 0
+    ]  # fmt: skip
+    assert bodies or payload[:72] == bytes(72)
+    places = iter(range(len(bodies)))
+    found = []
+    for kind, data in kinds:
+        if kind == 0:
+            place = next(places)
+            path = merkle.path(place, bodies)
+            found.append((STORED, stored(bodies[place], place, len(bodies), path, signature)))
+        else:
+            found.append((STORED if kind == 1 else REFUSED, data))
+    return found
 
 
 def pieces(content: bytes) -> list[tuple[int, bool, bytes]]:

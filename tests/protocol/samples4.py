@@ -1,5 +1,8 @@
 """Messages of protocol 4 of every class, each with its code and its payload written as hex."""
 
+from typing import Any, TypeVar
+
+from protocol.fields import Record
 from protocol.messages4 import (
     Abandon,
     Attach,
@@ -15,6 +18,7 @@ from protocol.messages4 import (
     Entry,
     Get,
     List,
+    Outcomes,
     Policy,
     Prove,
     Put,
@@ -33,6 +37,8 @@ from protocol.messages4 import (
 )
 
 ID_HEX = "000102030405060708090a0b0c0d0eff"
+R = TypeVar("R", bound=Record)
+
 ID = b"\x00\x01\x02\x03\x04\x05\x06\x07\x08\x09\x0a\x0b\x0c\x0d\x0e\xff"
 SALT = b"\x51" + b"\xaa" * 30 + b"\x52"
 SALT_HEX = "51" + "aa" * 30 + "52"
@@ -43,7 +49,7 @@ TAG_HEX = "71" + "cc" * 14 + "72"
 SIGNATURE = b"\xd1" + b"\xdd" * 62 + b"\xde"
 SIGNATURE_HEX = "d1" + "dd" * 62 + "de"
 FULL = b"\x81" * 1048592
-SEALED_SMALL = b"\x91" * 524_304
+SEALED_SMALL = b"\x91" * 1_048_592
 
 _A = "0100" + "61"
 _PATH = "0700" + "612f622e747874"  # a/b.txt
@@ -88,13 +94,13 @@ REQUESTS: tuple[tuple[int, Request4, str], ...] = (
     (18, End(ID, 0x0102030405060708, HASH), ID_HEX + "0807060504030201" + HASH_HEX),
     (
         19,
-        Put(ID, SALT, 2, 0o600, Policy.NEVER, HASH, "a", b"\x09" + TAG),
-        ID_HEX + SALT_HEX + "0200000000000000" + "8001" + "00" + HASH_HEX + _A + "09" + TAG_HEX,
+        Put(SALT, b"\x05\x06", b"\x09" + TAG),
+        SALT_HEX + "0200" + "0506" + "09" + TAG_HEX,
     ),
     (
         19,
-        Put(ID, SALT, -2, 0, Policy.ALWAYS, HASH, "a", SEALED_SMALL),
-        ID_HEX + SALT_HEX + "feffffffffffffff" + "0000" + "02" + HASH_HEX + _A + "91" * 524_304,
+        Put(SALT, b"\x05", SEALED_SMALL),
+        SALT_HEX + "0100" + "05" + "91" * 1_048_592,
     ),
     (20, Abandon(ID), ID_HEX),
     (21, Attach(), ""),
@@ -117,6 +123,7 @@ RESPONSES: tuple[tuple[int, Response4, str], ...] = (
     ),
     (32784, Begun(0), "0000000000000000"),
     (32784, Begun(2**63 - 1048576), "0000f0ffffffff7f"),
+    (32787, Outcomes(-2, SIGNATURE, b"\0"), "feffffffffffffff" + SIGNATURE_HEX + "00"),
     (
         32786,
         Stored(b"\x09\x08", 0, 1, (), SIGNATURE),
@@ -158,3 +165,8 @@ def message_hex(code: int, payload: str, request_id: str = "04030201") -> str:
     size = len(payload) // 2
     size_hex = "".join(f"{size >> shift & 0xFF:02x}" for shift in (0, 8, 16, 24))
     return "04" + code_hex + request_id + size_hex + payload
+
+
+def replace(record: R, **changes: Any) -> R:  # noqa: ANN401 - values of any field
+    """The same record with other values of these fields, as of a dataclass."""
+    return record.__replace__(**changes)

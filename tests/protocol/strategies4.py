@@ -21,6 +21,7 @@ from protocol.messages4 import (
     Entry,
     Get,
     List,
+    Outcomes,
     Policy,
     Prove,
     Put,
@@ -80,7 +81,7 @@ requests: st.SearchStrategy[Request4] = st.one_of(
     st.builds(Begin, ids, hashes, st.none() | sizes, int64s, modes, policies, texts),
     st.builds(lambda upload_id, place: Segment(upload_id, *place), ids, places),
     st.builds(End, ids, sizes, hashes),
-    st.builds(Put, ids, hashes, int64s, modes, policies, hashes, texts, sealed),
+    st.builds(Put, hashes, blobs.filter(bool), sealed),
     st.builds(Abandon, ids),
     st.builds(Attach),
     st.builds(List, texts, texts, st.integers(1, 1000)),
@@ -101,6 +102,9 @@ responses: st.SearchStrategy[Response4] = st.one_of(
         st.integers(1, 65535),
         st.lists(hashes, max_size=16).map(tuple),
         st.binary(min_size=64, max_size=64),
+    ),
+    st.builds(
+        Outcomes, int64s, st.binary(min_size=64, max_size=64), st.binary(min_size=1, max_size=300)
     ),
     st.builds(Ticket, hashes),
     st.builds(Entries, st.booleans(), st.lists(entry, max_size=4).map(tuple)),

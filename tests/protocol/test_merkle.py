@@ -92,6 +92,7 @@ def test_every_leaf_of_every_tree_leads_to_its_root(count: int) -> None:
         assert list(path) == merkle.path(index, leaves)
         assert root_from(leaf, index, count, path) == tree.root
         assert merkle.root_by(leaf, index, count, path) == tree.root
+    assert tree.paths() == [b"".join(tree.path(index)) for index in range(count)]
 
 
 @strategies4.many

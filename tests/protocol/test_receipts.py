@@ -1,7 +1,5 @@
 """The signed part of a receipt."""
 
-from dataclasses import FrozenInstanceError, replace
-
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
@@ -9,7 +7,7 @@ from hypothesis import strategies as st
 from protocol.errors import ProtocolError
 from protocol.receipts import ReceiptBody, signed_bytes
 from tests.protocol import strategies4
-from tests.protocol.samples4 import HASH, HASH_HEX, ID, ID_HEX
+from tests.protocol.samples4 import HASH, HASH_HEX, ID, ID_HEX, replace
 
 KEY = b"\x31" + b"\x32" * 31
 UPLOAD = b"\xf0" + b"\xdd" * 15
@@ -98,7 +96,6 @@ def test_hostile_bytes_raise_nothing_else(noise: bytes, place: int, change: int)
 
 
 def test_a_body_is_frozen_and_has_these_sizes() -> None:
-    with pytest.raises(FrozenInstanceError):
+    with pytest.raises(AttributeError):
         BODY.size = 1  # type: ignore[misc]
-    assert not hasattr(BODY, "__dict__")
     assert (ReceiptBody.LAYOUT.min_bytes, ReceiptBody.LAYOUT.max_bytes) == (131, 65535)

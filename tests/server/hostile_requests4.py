@@ -22,8 +22,7 @@ def every_request(peer: Peer4) -> dict[str, bytes]:
         wire.BEGIN: upload_id + salt + struct.pack("<QqHB", 1, 0, 0, ALWAYS) + name,
         wire.SEGMENT_CODE: upload_id + struct.pack("<QB", 0, 1) + sealed,
         wire.END: upload_id + struct.pack("<Q", 1) + wire.digest(b"x"),
-        wire.PUT: upload_id + salt + struct.pack("<qHB", 0, 0, ALWAYS) + wire.digest(b"x")
-        + name + sealed,
+        wire.PUT: wire.put(peer.secret, peer.client_id, [wire.Small("f", b"x", upload_id)]),
         wire.ABANDON: upload_id,
         wire.ATTACH: b"",
         wire.LIST: wire.text("") + wire.text("") + struct.pack("<H", 1),

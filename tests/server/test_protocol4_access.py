@@ -34,7 +34,7 @@ REQUESTS_BEHIND_THE_DOOR = {
     "begin": (wire.BEGIN, bytes(48) + struct.pack("<QqHB", 1, 0, 0, 2) + wire.text("a")),
     "segment": (wire.SEGMENT_CODE, bytes(16) + struct.pack("<QB", 0, 1) + bytes(17)),
     "end": (wire.END, bytes(56)),
-    "put": (wire.PUT, bytes(48) + bytes(10) + b"\2" + bytes(32) + wire.text("a") + bytes(17)),
+    "put": (wire.PUT, wire.put(bytes(32), bytes(16), [wire.Small("a", b"x", bytes(16))])),
     "abandon": (wire.ABANDON, bytes(16)),
     "attach": (wire.ATTACH, b""),
     "list": (wire.LIST, bytes(4) + struct.pack("<H", 1)),

@@ -10,6 +10,7 @@ import socket
 import struct
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -120,6 +121,18 @@ def test_values_outside_their_limits_are_refused(tmp_path: Path) -> None:
         owner.introduce()
         ids = bytes(48)
         name = wire.text("f")
+        good = wire.Small("f", b"x", bytes(16))
+        assert owner.client_id is not None
+        bad_puts: tuple[list[wire.Small], ...] = (
+            [replace(good, policy=3)],
+            [replace(good, mode=0o10000)],
+            [good, replace(good, name=b"\xff")],
+            [replace(good, name="a\0b")],
+            [replace(good, content=bytes(wire.SMALL + 1))],
+            [replace(good, upload_id=bytes(16) + b"x")],
+            [good] * 257,
+            [],
+        )
         bad = (
             (wire.BEGIN, ids + struct.pack("<QqHB", 2**63, 0, 0, 2) + name),
             (wire.BEGIN, ids + struct.pack("<QqHB", 2**64 - 2, 0, 0, 2) + name),
@@ -127,7 +140,7 @@ def test_values_outside_their_limits_are_refused(tmp_path: Path) -> None:
             (wire.BEGIN, ids + struct.pack("<QqHB", 1, 0, 0, 3) + name),
             (wire.SEGMENT_CODE, bytes(16) + struct.pack("<QB", 0, 2) + bytes(17)),
             (wire.END, bytes(16) + struct.pack("<Q", 2**63) + bytes(32)),
-            (wire.PUT, ids + struct.pack("<qHB", 0, 0, 3) + bytes(32) + name + bytes(17)),
+            *((wire.PUT, wire.put(owner.secret, owner.client_id, files)) for files in bad_puts),
         )
         for code, payload in bad:
             with owner.again() as peer:

@@ -1,7 +1,7 @@
 """Receipts that share a signature: each stands for one stored file, and none for another."""
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -9,7 +9,7 @@ import pytest
 from tests.peer4 import merkle, wire
 from tests.peer4.client import Peer4
 from tests.peer4.serving import ServerProcess4, Serving, serving
-from tests.peer4.wire import NEVER, Receipt, RefusedError
+from tests.peer4.wire import NEVER, Receipt, Small
 
 
 @pytest.fixture
@@ -24,24 +24,14 @@ def peer(server: Serving) -> Iterator[Peer4]:
         yield made.introduce()
 
 
-def put_together(peer: Peer4, payloads: Sequence[bytes]) -> list[Receipt | int]:
-    """Sends small files without a gap; for each its receipt, or the reason why it was refused."""
-    first = 1000
-    peer.transmit(
-        b"".join(wire.message(wire.PUT, payload, first + at) for at, payload in enumerate(payloads))
-    )
-    answers: list[Receipt | int] = []
-    for at in range(len(payloads)):
-        try:
-            answers.append(peer.stored(first + at))
-        except RefusedError as error:
-            answers.append(error.reason)
-    return answers
+def small(number: int) -> Small:
+    """A file of so many bytes."""
+    return Small(f"f{number}", b"x" * number, os.urandom(16))
 
 
 @pytest.mark.parametrize("count", [1, 2, 3, 7, 20])
 def test_files_that_become_durable_together_share_one_signature(peer: Peer4, count: int) -> None:
-    receipts = put_together(peer, [peer.put_payload(f"f{n}", b"x" * n) for n in range(count)])
+    receipts = peer.put_together([small(number) for number in range(count)])
     assert all(isinstance(receipt, Receipt) for receipt in receipts)
     assert [
         (r.index, r.count, r.file_name, r.size) for r in receipts if isinstance(r, Receipt)
@@ -62,12 +52,11 @@ def test_a_file_that_was_refused_gets_no_receipt_out_of_those_beside_it(
     # hold each other's hashes: nothing may be signed that was not stored.
     upload_ids = [os.urandom(16) for _ in range(5)]
     names = ["same" if n in {0, refused} else f"f{n}" for n in range(5)]
-    answers = put_together(
-        peer,
+    answers = peer.put_together(
         [
-            peer.put_payload(name, b"content", upload_id=upload_id, policy=NEVER)
+            Small(name, b"content", upload_id, policy=NEVER)
             for name, upload_id in zip(names, upload_ids, strict=True)
-        ],
+        ]
     )
     assert answers[refused] == wire.EXISTS
     receipts = [answer for answer in answers if isinstance(answer, Receipt)]
@@ -88,9 +77,7 @@ def test_the_receipt_of_a_batch_is_given_again_after_a_restart(tmp_path: Path) -
     upload_ids = [os.urandom(16) for _ in range(5)]
     with ServerProcess4(tmp_path / "data") as process, Peer4(process.port) as peer:
         peer.introduce()
-        first = put_together(
-            peer, [peer.put_payload(id_.hex(), b"x", upload_id=id_) for id_ in upload_ids]
-        )
+        first = peer.put_together([Small(id_.hex(), b"x", id_) for id_ in upload_ids])
         process.kill()
     with ServerProcess4(tmp_path / "data") as process:
         peer.port = process.port

@@ -108,7 +108,7 @@ def _flipped(data: bytes, at: int) -> bytes:
 
 def test_checksum_oracle__recorded_ciphertext_replayed_tells_nothing(peer: Peer4) -> None:
     request = peer.send_put("f", CONTENT[:100])
-    recorded = bytes(peer.sent[-(wire.HEADER_BYTES + 48 + 11 + 32 + 3 + 116) :])
+    recorded = bytes(peer.sent[-(wire.HEADER_BYTES + 32 + 2 + 63 + 3 + 116) :])
     peer.stored(request)
     peer.remove("f")
     with peer.again() as attacker:  # even as the same client

@@ -676,10 +676,7 @@ def test_a_directory_that_cannot_be_synced_leaves_nothing_of_a_batch(
 
 def sealed_put(peer: Peer4, name: str) -> bytes:
     """The message that puts a small file."""
-    upload_id, salt = os.urandom(16), os.urandom(32)
-    fixed = upload_id + salt + struct.pack("<qHB", 0, 0, ALWAYS) + wire.digest(b"x")
-    sealed = wire.seal(peer.key_of(upload_id, salt), upload_id, 0, b"x", final=True)
-    return wire.message(wire.PUT, fixed + wire.text(name) + sealed)
+    return wire.message(wire.PUT, peer.put_payload([wire.Small(name, b"x", os.urandom(16))]))
 
 
 @pytest.mark.parametrize("files", [1, 20])
@@ -728,7 +725,7 @@ def test_what_nobody_expects_ends_the_connection_and_keeps_nothing(
 ) -> None:
     with introduced(server) as owner:
         owner.put("f", b"older")
-        for target in ("sync", "place", "publish"):
+        for target in ("make_durable", "place"):
             with pytest.MonkeyPatch.context() as patch, owner.again() as peer:
 
                 def failing(*_: object) -> None:
@@ -742,7 +739,7 @@ def test_what_nobody_expects_ends_the_connection_and_keeps_nothing(
                     peer.receive()
             until(server.is_tidy, f"nothing is kept after {target}")
         with pytest.MonkeyPatch.context() as patch, owner.again() as peer:
-            patch.setattr("server.uploading.SegmentOpener.open", failing)
+            patch.setattr("server.attempts.SegmentOpener.open", failing)
             upload_id = started(peer)
             with pytest.raises((StreamCut, OSError)):
                 peer.receive()
@@ -933,8 +930,8 @@ def test_a_put_under_the_id_of_a_pending_upload_ends_that(server: Serving, peer:
 def test_an_upload_begun_while_a_put_under_its_id_waits_leaves_nothing_behind(
     server: Serving, peer: Peer4, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    uploads = server.listener.doors.services4.uploads
-    publish, upload_id = uploads.publish_together, os.urandom(16)
+    small_files = server.listener.doors.services4.small_files
+    publish, upload_id = small_files.publish, os.urandom(16)
 
     def begun_before(batch: Any, event: Any) -> Any:  # noqa: ANN401 - as the real one
         with peer.again() as other:
@@ -944,7 +941,7 @@ def test_an_upload_begun_while_a_put_under_its_id_waits_leaves_nothing_behind(
             other.names()
         return publish(batch, event)
 
-    monkeypatch.setattr(uploads, "publish_together", begun_before)
+    monkeypatch.setattr(small_files, "publish", begun_before)
     peer.put("f", b"small", upload_id=upload_id)
     assert server.stored() == {"f": b"small"}
     until(server.is_tidy, "nothing of the other attempt is kept")

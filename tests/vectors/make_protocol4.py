@@ -49,6 +49,8 @@ UPLOADS: dict[str, tuple[bytes, bytes, int, str]] = {
 }
 PUT_ID, PUT_SALT, PUT_NAME = _numbered(0x83, 16), _numbered(0x93, 32), "notes/\u05d0.txt"
 PUT_CONTENT = b"attack at dawn\n"
+# Beside it in the same message: an empty one, which is refused, and one that was stored before.
+OTHERS = ((_numbered(0x84, 16), "notes/empty", b""), (_numbered(0x85, 16), "b", b"bb"))
 GET_SALT = _numbered(0x94, 32)
 TICKET = _numbered(0xA0, 32)
 # how many receipts share a signature -> which of them stand in the file
@@ -198,17 +200,34 @@ def upload(name: str) -> dict[str, object]:
 
 
 def put() -> dict[str, object]:
-    """Section 5: a small file in one message."""
-    key = content_key(TO_SERVER, PUT_SALT, PUT_ID)
-    ((_, _, sealed),) = sealed_segments(key, PUT_ID, PUT_CONTENT)
-    digest = hashlib.sha256(PUT_CONTENT).digest()
-    fixed = PUT_ID + PUT_SALT + struct.pack("<qHB", MODIFIED, 0o600, 2) + digest + text(PUT_NAME)
+    """Section 5.2: three small files in one message."""
+    info = b"eft/4 files" + b"\0" + CLIENT_ID
+    key = HKDF(SECRET, 32, PUT_SALT, SHA256, context=info)
+    files = ((PUT_ID, PUT_NAME, PUT_CONTENT), *OTHERS)
+    table = b"".join(
+        upload_id
+        + struct.pack("<IqHB", len(plain), MODIFIED, 0o600, 2)
+        + hashlib.sha256(plain).digest()
+        + text(name)
+        for upload_id, name, plain in files
+    )
+    cipher = AES.new(key, AES.MODE_GCM, nonce=bytes(12))
+    cipher.update(table)
+    plain = b"".join(content for *_, content in files)
+    sealed = b"".join(cipher.encrypt_and_digest(plain))
+    fixed = PUT_SALT + struct.pack("<H", len(table)) + table
     return {
         "upload id": PUT_ID.hex(),
         "salt": PUT_SALT.hex(),
         "file name": PUT_NAME,
         "content": PUT_CONTENT.hex(),
+        "others": [
+            {"upload id": upload_id.hex(), "file name": name, "content": plain.hex()}
+            for upload_id, name, plain in OTHERS
+        ],
+        "info": info.hex(),
         "key": key.hex(),
+        "table": table.hex(),
         "sealed": sealed.hex(),
         "message": message(19, 10, fixed + sealed),
     }
@@ -267,6 +286,18 @@ def stored(leaf: bytes, index: int, count: int, path: Sequence[bytes], signature
     return payload + b"".join(path) + signature
 
 
+def outcomes(key: ECC.EccKey, receipt_key: bytes, signature: bytes) -> bytes:
+    """Section 5.2: the first file of the *put* is stored, the second refused (*quota*), and the
+    third was stored before."""
+    upload_id, name, plain = OTHERS[1]
+    said = body(receipt_key, upload_id, plain, name)
+    earlier = eddsa.new(key, "rfc8032").sign(signed(1, merkle.root([said])))
+    before = stored(said, 0, 1, [], earlier)
+    payload = struct.pack("<q", RECEIVED) + signature + b"\0"
+    payload += b"\2" + struct.pack("<HI", 8, 0) + text("full")
+    return payload + b"\1" + struct.pack("<H", len(before)) + before
+
+
 def receipt(key: ECC.EccKey, receipt_key: bytes) -> dict[str, object]:
     """Section 7: the receipt of the *put*, on its own."""
     said = body(receipt_key, PUT_ID, PUT_CONTENT, PUT_NAME)
@@ -280,6 +311,7 @@ def receipt(key: ECC.EccKey, receipt_key: bytes) -> dict[str, object]:
         "signed": covered.hex(),
         "signature": signature.hex(),
         "stored": message(32786, 10, stored(said, 0, 1, [], signature)),
+        "outcomes": message(32787, 10, outcomes(key, receipt_key, signature)),
     }
 
 

@@ -24,11 +24,13 @@ from cryptography.hazmat.primitives.serialization import (
 
 from protocol.channel import DATA_PREFACE
 from protocol.contexts import (
+    FILES_NONCE,
     SEGMENT_BYTES,
     Direction,
     associated_data,
     challenge_context,
     content_key_info,
+    files_key_info,
     segment_count,
     segment_nonce,
     segment_span,
@@ -49,9 +51,12 @@ from protocol.messages4 import (
     End,
     Entry,
     Get,
+    Outcomes,
     Policy,
     Prove,
     Put,
+    Reason,
+    Refused,
     Register,
     Registered,
     Request4,
@@ -61,7 +66,16 @@ from protocol.messages4 import (
     Ticket,
     pack_message,
 )
-from protocol.receipts import ReceiptBody, signed_bytes
+from protocol.receipts import ReceiptBodies, ReceiptBody, pack_receipts, signed_bytes
+from protocol.smallfiles import (
+    Outcome,
+    SmallFile,
+    pack_file,
+    pack_outcomes,
+    sealed_bytes,
+    unpack_files,
+    unpack_outcomes,
+)
 from tests.vectors import make_protocol4
 
 VECTORS: dict[str, Any] = json.loads(make_protocol4.FILE.read_text())
@@ -221,16 +235,51 @@ def test_full_short_and_empty_final_segments_are_among_them() -> None:
     assert finals == [100, SEGMENT_BYTES, 0]
 
 
-def test_a_small_file_in_one_message() -> None:
+def small_files() -> list[tuple[SmallFile, bytes]]:
+    """The files of the *put*, with their content."""
     put = VECTORS["put"]
-    upload_id, salt, content = data(put, "upload id"), data(put, "salt"), data(put, "content")
-    key = content_key(Direction.TO_SERVER, salt, upload_id)
-    sealed = data(put, "sealed")
+    return [
+        (
+            SmallFile(
+                data(each, "upload id"), len(plain), MODIFIED, 0o600, Policy.ALWAYS,
+                hashlib.sha256(plain).digest(), each["file name"],
+            ),
+            plain,
+        )
+        for each in (put, *put["others"])
+        for plain in (data(each, "content"),)
+    ]  # fmt: skip
+
+
+def test_small_files_in_one_message() -> None:
+    put, files = VECTORS["put"], small_files()
+    table, sealed, salt = data(put, "table"), data(put, "sealed"), data(put, "salt")
+    assert b"".join(pack_file(file) for file, _ in files) == table
+    assert unpack_files(table) == [file for file, _ in files]
+    assert files_key_info(CLIENT_ID) == data(put, "info")
+    key = HKDF(SHA256(), 32, salt, data(put, "info")).derive(SECRET)
     assert key == data(put, "key")
-    assert opened(key, upload_id, 0, True, sealed) == content
-    digest = hashlib.sha256(content).digest()
-    request = Put(upload_id, salt, MODIFIED, 0o600, Policy.ALWAYS, digest, put["file name"], sealed)
-    assert is_message(request, 10, data(put, "message"))
+    content = b"".join(plain for _, plain in files)
+    assert AESGCM(key).decrypt(FILES_NONCE, sealed, table) == content
+    assert len(sealed) == sealed_bytes(file for file, _ in files)
+    assert is_message(Put(salt, table, sealed), 10, data(put, "message"))
+
+
+def test_what_became_of_them() -> None:
+    receipt, files = VECTORS["receipt"], small_files()
+    bodies = ReceiptBodies(data(receipt, "receipt key"), CLIENT_ID, NAME)
+    first, _, third = (bodies.pack(file, receipt["received"]) for file, _ in files)
+    assert first == data(receipt, "body")
+    signature = data(receipt, "signature")
+    stored = Stored.unpack(data(receipt, "stored")[11:])
+    assert pack_receipts([first], MerkleTree([first]), signature) == [stored.pack()]
+    key = Ed25519PrivateKey.from_private_bytes(data(receipt, "seed"))
+    before = Stored(third, 0, 1, (), key.sign(signed_bytes(1, leaf_hash(third))))
+    told: list[Outcome] = [None, Refused(Reason.QUOTA, 0, "full"), before]
+    table = pack_outcomes(told)
+    assert unpack_outcomes(table, 3) == told
+    outcomes = Outcomes(receipt["received"], signature, table)
+    assert is_message(outcomes, 10, data(receipt, "outcomes"))
 
 
 def test_a_download_is_sealed_for_the_other_direction() -> None:

@@ -24,7 +24,8 @@ from client.identity4 import Identity4
 from client.reading import FileContent
 from client.receipts import Receipt, Signer
 from client.session4 import Access, Session4
-from client.uploading import SmallFile, Upload, post, posted, send
+from client.smallfiles import Group
+from client.uploading import Upload, send
 from protocol.contexts import Direction
 from protocol.decoder4 import FrameDecoder
 from protocol.merkle import leaf_hash
@@ -35,11 +36,13 @@ from protocol.messages4 import (
     RESPONSES,
     Content,
     Policy,
+    Put,
     Request4,
     Segment,
 )
 from protocol.names import check_path
 from protocol.receipts import ReceiptBody, signed_bytes
+from protocol.smallfiles import SmallFile
 from server.sealing import SegmentSealer, content_key
 from tests.fuzz import scratch
 from tests.fuzz.choices import Choices
@@ -85,12 +88,15 @@ class _Answers(Material):
             "body": self._body,
             "signature": lambda: _signing().sign(signed_bytes(1, leaf_hash(self._body()))),
             "count": b"\1\0",
+            "table": b"\0",
         }
 
     def value(self, name: str, size: int | None, choices: Choices) -> bytes | None:
         if choices.byte() > 220:
             return None
         given: Callable[[], bytes] | bytes | None = self._given.get(name)
+        if name == "received" and isinstance(self.request, Put):
+            return (7).to_bytes(8, "little")  # as in the receipt's body
         if name == "encrypted_secret":
             return bytes((choices.byte(),)) * 384
         return given() if callable(given) else given
@@ -105,7 +111,7 @@ class _Answers(Material):
         request = self.request
         sha256 = getattr(request, "sha256", hashlib.sha256(_PLAIN).digest())
         size = getattr(request, "size", None)
-        upload_id = getattr(request, "upload_id", bytes(16))
+        upload_id = getattr(request, "upload_id", b"u" * 16)
         return ReceiptBody(
             _receipt_key(), _ID, upload_id, len(_PLAIN) if size is None else size, 7, sha256,
             "alice", "a",
@@ -315,9 +321,17 @@ class _Client:
             check_path(entry.name)
 
     def _post(self) -> None:
-        small = SmallFile.of(_upload(), _PLAIN)
-        post(self._session, self._access, [small])
-        _check(posted(self._session, self._access, small))
+        upload, group = _upload(), Group()
+        digest = hashlib.sha256(_PLAIN).digest()
+        file = SmallFile(
+            upload.upload_id, len(_PLAIN), upload.modified, upload.mode, upload.policy, digest,
+            upload.name,
+        )  # fmt: skip
+        group.add(_source(), file, _PLAIN)
+        self._session.post(group.sealed(self._access))
+        for outcome in group.check(self._access, self._session.posted()):
+            if isinstance(outcome, Receipt):
+                _check(outcome)
 
     def _send(self) -> None:
         resumed: list[int] = []
@@ -383,14 +397,17 @@ def _conversations() -> Iterable[bytes]:
         yield b"\1" + early + honest + bytes((0, 0, 0, 0, 0)) + answered
         yield b"\1" + early + honest + bytes((255, 200, 0)) + bytes(200) + answered
     begun = b"\2" + early + bytes((0, 0, 0, 0)) + answered
-    yield begun + early + early + bytes((0, 0)) + early + b"\0\0" + stored
+    for other in (b"", b"\xff\0", b"\xff\x80\x09" + bytes(9)):  # and a body that is none
+        for waits in range(4):
+            ended = early * waits + bytes((0, 0)) + early + b"\0\0" + other + stored
+            yield begun + ended
     yield b"\4" + early + bytes((0, 0, 0, 0, 0)) + answered + early + bytes(7) + answered
     yield b"\3" + early + bytes((0, 0, 0, 0, 0, 2)) + bytes(90)
 
 
 TARGET = Target(
     "client_session4",
-    "client/session4.py, channel4.py, uploading.py, downloading.py, receipts.py",
+    "client/session4.py, channel4.py, uploading.py, smallfiles.py, downloading.py, receipts.py",
     _run,
     _seeds,
     max_bytes=512,

@@ -301,7 +301,8 @@ def _uploads() -> Iterable[tuple[bytes, ...]]:
     full = segment + bytes((0, 0, 250, 0, 0, 9))
     spoilt = segment + bytes((0, 0, 0, 2, 255, 9, *range(40)))
     finish = end + bytes((0, 0, 0, 10))
-    small = put + bytes((1, 1, 3, 0xA0, 1, 2, 2, 0, 1, 0, 3))
+    small = put + bytes((1, 0, 2, 0, 0, 9, 2, 1, 0, 3))  # salt; one file; how it is sealed; id
+    three = put + bytes((1, 2, *(2, 0, 0, 9, 2, 1), *(1, 0, 1, 9, 2, 2), *(3, 0, 2, 9, 0, 3), 0, 3))
     fetch = get + bytes((2, 0, 0, 4))
     rename = _step(Rename) + bytes((2, 1, 0, 5))
     yield upload, final, finish
@@ -313,6 +314,7 @@ def _uploads() -> Iterable[tuple[bytes, ...]]:
     yield upload, full, final, finish, fetch
     yield upload, full, b"\x0c", upload, final, finish, rename
     yield upload, spoilt, final, finish, small
+    yield three, three, three, three, b"\x0b", three, fetch
     yield small, small, small, rename, fetch, _step(Remove) + bytes((1, 6))
     yield upload, full, _step(Abandon) + bytes((0, 6)), small, _step(List) + bytes((6, 6, 2, 6))
 
@@ -323,7 +325,7 @@ def _step(kind: type[Record]) -> bytes:
 
 TARGET = Target(
     "server_session4",
-    "server/session4.py, uploading.py, attempts.py, batching.py, ownfiles.py",
+    "server/session4.py, uploading.py, attempts.py, smallfiles.py, batching.py, ownfiles.py",
     _run,
     _seeds,
     max_bytes=512,

@@ -428,7 +428,8 @@ def test_after_a_failed_sync_of_everything_every_file_is_asked_itself(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     storage = DirectoryStorage(tmp_path / "data")
-    staged = [storage.stage(bytes([number]) * 16) for number in range(20)]
+    ids = [bytes([number]) * 16 for number in range(20)]
+    placed = [(object_id, memoryview(b"content")) for object_id in ids]
     asked: list[int] = []
 
     def failing(_descriptor: int) -> bool:
@@ -436,10 +437,9 @@ def test_after_a_failed_sync_of_everything_every_file_is_asked_itself(
         raise OSError(errno.EIO, "Input/output error")
 
     monkeypatch.setattr("server.storage.directory.sync_file_system", failing)
+    assert storage.place(CLIENT, placed) == [None] * 20
     with pytest.raises(StorageError):
-        storage.sync(staged)
-    storage.sync(staged)
+        storage.make_durable(CLIENT, ids)
+    storage.make_durable(CLIENT, ids)
     assert len(asked) == 1
-    for file in staged:
-        file.close()
     storage.close()
