@@ -6,7 +6,6 @@ from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Generator, Iterator
 from contextlib import closing
-from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import BinaryIO, NamedTuple, Self
@@ -22,14 +21,16 @@ _WORTH_A_THREAD_BYTES = 64 * SEGMENT_BYTES
 _KEPT_SEGMENTS = 16
 
 
-@dataclass(frozen=True, slots=True)
 class PlainSegment:
     """`size` bytes in `buffer`, which has room for a tag behind them; its user may overwrite it."""
 
-    index: int
-    buffer: memoryview
-    size: int
-    final: bool
+    __slots__ = ("buffer", "final", "index", "size")
+
+    def __init__(self, index: int, buffer: memoryview, size: int, *, final: bool) -> None:
+        self.index = index
+        self.buffer = buffer
+        self.size = size
+        self.final = final
 
 
 class Content(ABC):
@@ -277,7 +278,7 @@ def _segments(content: Content, offset: int, buffer_count: int) -> Iterator[Plai
         next_size = content.fill(following) if size == SEGMENT_BYTES else 0
         final = not next_size
         _check_size(content, index * SEGMENT_BYTES + size, final=final)
-        yield PlainSegment(index, buffer, size, final)
+        yield PlainSegment(index, buffer, size, final=final)
         if final:
             return
         index, size = index + 1, next_size

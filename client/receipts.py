@@ -3,7 +3,6 @@
 import os
 import struct
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple
@@ -33,8 +32,7 @@ class Receipt(NamedTuple):
     path: Path | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Signer:
+class Signer(NamedTuple):
     """Who signs, and for whom: what *connected* told, over the authenticated channel."""
 
     receipt_key: bytes

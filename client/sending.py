@@ -5,7 +5,6 @@ import hashlib
 import os
 import time
 from collections.abc import Callable, Iterable
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import BinaryIO
@@ -149,7 +148,7 @@ class Sender:
                 pending.renew()
                 return pending.upload_id
 
-            upload = replace(upload, upload_id=pending.upload_id)
+            upload = upload._replace(upload_id=pending.upload_id)
             try:
                 receipt = self._send(upload, content, progress, renewed)
             except FileFailed:
@@ -192,7 +191,7 @@ class Sender:
                 if not isinstance(error, DigestMismatch) or fresh_starts == _MOST_FRESH_STARTS:
                     raise
                 fresh_starts += 1
-                upload = replace(upload, upload_id=renewed())
+                upload = upload._replace(upload_id=renewed())
 
     def _abandon(self, upload_id: bytes) -> None:
         """Spares the server an upload that will not be resumed; it would find out by itself."""

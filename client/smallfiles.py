@@ -1,7 +1,6 @@
 """Small files that travel together: one message, one key, one signature for their receipts."""
 
 from collections.abc import Collection
-from dataclasses import dataclass, field
 from pathlib import Path
 
 from client.errors import BrokenProtocol, ClientError
@@ -22,14 +21,14 @@ _MOST_CONTENT_BYTES = 960 << 10
 """With the largest table it fits a payload, and a small file fits beside others."""
 
 
-@dataclass(slots=True)
 class Group:
     """Some small files, held in memory until they are answered."""
 
-    paths: list[Path] = field(default_factory=list)
-    files: list[SmallFile] = field(default_factory=list)
-    table: bytearray = field(default_factory=bytearray)
-    content: bytearray = field(default_factory=bytearray)
+    def __init__(self) -> None:
+        self.paths: list[Path] = []
+        self.files: list[SmallFile] = []
+        self.table = bytearray()
+        self.content = bytearray()
 
     def add(self, path: Path, file: SmallFile, content: bytes) -> bool:
         """Adds a file; False, and nothing is added, when there is no room for it."""

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from contextlib import closing
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from client.errors import BadReceipt, DigestMismatch
 from client.reading import Content, segments
@@ -15,8 +15,7 @@ Progress = Callable[[int, int | None], None]
 """Told of the bytes that are done with, and of how many there are, None when that is unknown."""
 
 
-@dataclass(frozen=True, slots=True)
-class Upload:
+class Upload(NamedTuple):
     """One version of one file under the id that it keeps across interruptions."""
 
     upload_id: bytes

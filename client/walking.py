@@ -8,16 +8,15 @@ named on the command line is.
 import os
 import stat
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from pathlib import Path
+from typing import NamedTuple
 
 from protocol.errors import UnsafeName
 from protocol.names import check_path
 
 
-@dataclass(frozen=True, slots=True)
-class Found:
+class Found(NamedTuple):
     """A file to send, the name that it gets, and its size in bytes when it was seen."""
 
     path: Path
@@ -25,8 +24,7 @@ class Found:
     size: int
 
 
-@dataclass(frozen=True, slots=True)
-class Skipped:
+class Skipped(NamedTuple):
     """Something that is not sent; `failed` when the user asked for it and cannot have it."""
 
     path: Path
@@ -73,7 +71,7 @@ def _argument(text: str, base: str, start: str, patterns: tuple[str, ...]) -> It
     elif not _excluded(base, base, patterns, directory=False):
         result = _file(path, _joined(start, base), status)
         # Nobody names a pipe to have it passed over: `put <(command)` must not look like success.
-        yield replace(result, failed=True) if isinstance(result, Skipped) else result
+        yield result._replace(failed=True) if isinstance(result, Skipped) else result
 
 
 def _directory(

@@ -10,7 +10,12 @@ from dataclasses import dataclass
 
 from protocol.errors import ContentTooLarge, ProtocolError
 from protocol.generations import Generation
-from protocol.header import RequestHeader, ResponseHeader
+from protocol.header import (
+    REQUEST_HEADER_BYTES,
+    RESPONSE_HEADER_BYTES,
+    RequestHeader,
+    ResponseHeader,
+)
 from protocol.messages3 import Request, Response, SendFile, SendPacket
 
 
@@ -64,7 +69,7 @@ class RequestDecoder:
     def __init__(self, by_code: Mapping[int, Generation], max_content_bytes: int) -> None:
         self._by_code = by_code
         self._max_content_bytes = max_content_bytes
-        self._gathering = _Gathering(RequestHeader.LAYOUT.size)
+        self._gathering = _Gathering(REQUEST_HEADER_BYTES)
         self._header: RequestHeader | None = None
         self._content_left = 0
         self.generation: Generation | None = None
@@ -76,7 +81,7 @@ class RequestDecoder:
         return (
             self._header is None
             and not self._content_left
-            and self._gathering.missing == RequestHeader.LAYOUT.size
+            and self._gathering.missing == REQUEST_HEADER_BYTES
         )
 
     @property
@@ -149,7 +154,7 @@ class RequestDecoder:
 
     def _end(self) -> RequestEnd:
         self._header = None
-        self._gathering.next(RequestHeader.LAYOUT.size)
+        self._gathering.next(REQUEST_HEADER_BYTES)
         return RequestEnd()
 
 
@@ -158,13 +163,13 @@ class ResponseDecoder:
 
     def __init__(self, generation: Generation) -> None:
         self._generation = generation
-        self._gathering = _Gathering(ResponseHeader.LAYOUT.size)
+        self._gathering = _Gathering(RESPONSE_HEADER_BYTES)
         self._header: ResponseHeader | None = None
 
     @property
     def between_responses(self) -> bool:
         """Whether the stream stands at a boundary, where its end is no truncation."""
-        return self._header is None and self._gathering.missing == ResponseHeader.LAYOUT.size
+        return self._header is None and self._gathering.missing == RESPONSE_HEADER_BYTES
 
     def feed(self, data: bytes | bytearray | memoryview) -> Iterator[Response]:
         """Yields every response that `data` completes; iterate to the end.
@@ -182,7 +187,7 @@ class ResponseDecoder:
             if self._header is not None and not self._gathering.missing:
                 message = self._generation.responses[self._header.code]
                 self._header = None
-                yield message.unpack(self._gathering.next(ResponseHeader.LAYOUT.size))
+                yield message.unpack(self._gathering.next(RESPONSE_HEADER_BYTES))
 
     def _open_response(self) -> None:
         header = ResponseHeader.unpack(self._gathering.next(0))

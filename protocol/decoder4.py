@@ -16,11 +16,11 @@ from typing import Generic, TypeVar
 
 from protocol.errors import ProtocolError
 from protocol.fields import Record
-from protocol.header import MAX_PAYLOAD_BYTES, MessageHeader
+from protocol.header import MAX_PAYLOAD_BYTES, MESSAGE_HEADER_BYTES, MessageHeader
 
 M = TypeVar("M", bound=Record)
 
-_HEADER_BYTES = MessageHeader.LAYOUT.size
+_HEADER_BYTES = MESSAGE_HEADER_BYTES
 # Most connections idle most of the time, and a message of any table fits one of these: anything
 # small, a *put*, a segment. The slack lets one read take a message's end and the next one's begin.
 _SLACK_BYTES = 16_384

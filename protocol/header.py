@@ -1,8 +1,7 @@
 """The fixed headers that open every message of protocols 3 and 4. Integers are little-endian."""
 
 import struct
-from dataclasses import dataclass
-from typing import ClassVar, Self
+from typing import NamedTuple, Self
 
 from protocol.errors import ProtocolError
 
@@ -12,55 +11,55 @@ VERSION_4 = 4
 MAX_PAYLOAD_BYTES = 1_048_576 + 1_024
 """The largest payload of protocol 4: one segment and the fields around it."""
 
+_REQUEST = struct.Struct(f"<{CLIENT_ID_BYTES}sBHI")
+_RESPONSE = struct.Struct("<BHI")
+_MESSAGE = struct.Struct("<BHII")
+REQUEST_HEADER_BYTES = _REQUEST.size
+RESPONSE_HEADER_BYTES = _RESPONSE.size
+MESSAGE_HEADER_BYTES = _MESSAGE.size
 
-@dataclass(frozen=True, slots=True)
-class RequestHeader:
+
+class RequestHeader(NamedTuple):
     """Client id (16 bytes), version (1 byte), code (2 bytes), payload size in bytes (4 bytes)."""
 
     client_id: bytes
     code: int
     payload_size: int
 
-    LAYOUT: ClassVar[struct.Struct] = struct.Struct(f"<{CLIENT_ID_BYTES}sBHI")
-
     def pack(self) -> bytes:
         """The header's 23 bytes."""
         check_length("client id", self.client_id, CLIENT_ID_BYTES)
-        return pack_fields(self.LAYOUT, self.client_id, VERSION_3, self.code, self.payload_size)
+        return pack_fields(_REQUEST, self.client_id, VERSION_3, self.code, self.payload_size)
 
     @classmethod
     def unpack(cls, data: bytes) -> Self:
         """Reads exactly 23 bytes; raises `ProtocolError` on another length or version."""
-        check_length("request header", data, cls.LAYOUT.size)
-        client_id, version, code, payload_size = cls.LAYOUT.unpack(data)
+        check_length("request header", data, REQUEST_HEADER_BYTES)
+        client_id, version, code, payload_size = _REQUEST.unpack(data)
         _check_version(version, VERSION_3)
         return cls(client_id, code, payload_size)
 
 
-@dataclass(frozen=True, slots=True)
-class ResponseHeader:
+class ResponseHeader(NamedTuple):
     """Version (1 byte), code (2 bytes), payload size in bytes (4 bytes)."""
 
     code: int
     payload_size: int
 
-    LAYOUT: ClassVar[struct.Struct] = struct.Struct("<BHI")
-
     def pack(self) -> bytes:
         """The header's 7 bytes."""
-        return pack_fields(self.LAYOUT, VERSION_3, self.code, self.payload_size)
+        return pack_fields(_RESPONSE, VERSION_3, self.code, self.payload_size)
 
     @classmethod
     def unpack(cls, data: bytes) -> Self:
         """Reads exactly 7 bytes; raises `ProtocolError` on another length or version."""
-        check_length("response header", data, cls.LAYOUT.size)
-        version, code, payload_size = cls.LAYOUT.unpack(data)
+        check_length("response header", data, RESPONSE_HEADER_BYTES)
+        version, code, payload_size = _RESPONSE.unpack(data)
         _check_version(version, VERSION_3)
         return cls(code, payload_size)
 
 
-@dataclass(frozen=True, slots=True)
-class MessageHeader:
+class MessageHeader(NamedTuple):
     """Protocol 4, both directions (section 2): version, code (2), request id (4), payload size (4).
 
     Whether the code may have a payload of this size is the decoder's to know.
@@ -70,17 +69,15 @@ class MessageHeader:
     request_id: int
     payload_size: int
 
-    LAYOUT: ClassVar[struct.Struct] = struct.Struct("<BHII")
-
     def pack(self) -> bytes:
         """The header's 11 bytes; raises `ProtocolError` when a number does not fit its field."""
-        return pack_fields(self.LAYOUT, VERSION_4, self.code, self.request_id, self.payload_size)
+        return pack_fields(_MESSAGE, VERSION_4, self.code, self.request_id, self.payload_size)
 
     @classmethod
     def unpack(cls, data: bytes | memoryview) -> Self:
         """Reads exactly 11 bytes; raises `ProtocolError` on another length or version."""
-        check_length("message header", data, cls.LAYOUT.size)
-        version, code, request_id, payload_size = cls.LAYOUT.unpack(data)
+        check_length("message header", data, MESSAGE_HEADER_BYTES)
+        version, code, request_id, payload_size = _MESSAGE.unpack(data)
         _check_version(version, VERSION_4)
         return cls(code, request_id, payload_size)
 

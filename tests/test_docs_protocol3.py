@@ -12,7 +12,7 @@ from client.content import largest_file_bytes
 from protocol import names
 from protocol.cksum import Cksum
 from protocol.generations import GENERATIONS, Generation
-from protocol.header import RequestHeader, ResponseHeader
+from protocol.header import REQUEST_HEADER_BYTES, RESPONSE_HEADER_BYTES
 from protocol.messages3 import (
     ChecksumAbandoned,
     ChecksumInvalid,
@@ -183,8 +183,8 @@ def test_every_message_with_a_payload_has_its_table() -> None:
 @pytest.mark.parametrize(
     ("heading", "size", "direction"),
     [
-        ("### Request header", RequestHeader.LAYOUT.size, ">"),
-        ("### Response header", ResponseHeader.LAYOUT.size, "<"),
+        ("### Request header", REQUEST_HEADER_BYTES, ">"),
+        ("### Response header", RESPONSE_HEADER_BYTES, "<"),
     ],
 )
 def test_headers_are_those_of_the_vectors(heading: str, size: int, direction: str) -> None:

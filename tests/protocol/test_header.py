@@ -1,7 +1,5 @@
 """The headers that open every request and response."""
 
-from dataclasses import FrozenInstanceError
-
 import pytest
 from hypothesis import given
 
@@ -47,13 +45,6 @@ def test_these_bytes_unpack_to_a_request_header() -> None:
 
 def test_these_bytes_unpack_to_a_response_header() -> None:
     assert ResponseHeader.unpack(bytes.fromhex(RESPONSE_HEX)) == RESPONSE
-
-
-@pytest.mark.parametrize("header", [RequestHeader, ResponseHeader])
-def test_integers_are_little_endian_and_unpadded_on_every_machine(
-    header: type[RequestHeader | ResponseHeader],
-) -> None:
-    assert header.LAYOUT.format.startswith("<")
 
 
 @strategies.some
@@ -129,7 +120,7 @@ def test_a_number_beyond_its_field_is_not_sent(header: RequestHeader | ResponseH
 
 @pytest.mark.parametrize("header", [REQUEST, RESPONSE])
 def test_a_header_does_not_change(header: RequestHeader | ResponseHeader) -> None:
-    with pytest.raises(FrozenInstanceError):
+    with pytest.raises(AttributeError):
         header.code = 1  # type: ignore[misc]
 
 

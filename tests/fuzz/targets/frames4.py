@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from protocol.decoder4 import FrameDecoder
 from protocol.errors import ProtocolError
 from protocol.fields import Record
-from protocol.header import MAX_PAYLOAD_BYTES, MessageHeader
+from protocol.header import MAX_PAYLOAD_BYTES, MESSAGE_HEADER_BYTES, MessageHeader
 from protocol.messages4 import (
     DATA_REQUESTS,
     DATA_RESPONSES,
@@ -21,7 +21,7 @@ _TABLES: tuple[Mapping[int, type[Record]], ...] = (
     REQUESTS, RESPONSES, DATA_REQUESTS, DATA_RESPONSES,
 )  # fmt: skip
 _IDLE_BYTES = 16_384
-_MOST_BYTES = MessageHeader.LAYOUT.size + MAX_PAYLOAD_BYTES + 16_384
+_MOST_BYTES = MESSAGE_HEADER_BYTES + MAX_PAYLOAD_BYTES + 16_384
 
 
 def _decoded(table: Mapping[int, type[Record]], pieces: Sequence[bytes]) -> list[object]:
