@@ -175,12 +175,13 @@ class Sending:
 
 def report_stored(context: Context, file: str, receipt: SignedReceipt, seconds: float) -> None:
     """Tells that the server has a file."""
-    body = receipt.body
+    body, output = receipt.body, context.output
     row = Row(file, body.file_name, Outcome.VERIFIED, body.size, body.sha256.hex(), seconds=seconds)
-    context.output.file(row)
-    context.output.step(
-        f"{printable(body.file_name)}: {amount(body.size)}, SHA-256 {body.sha256.hex()}, stored"
-    )
+    output.file(row)
+    if output.verbose:  # making the text takes longer than the rest
+        output.step(
+            f"{printable(body.file_name)}: {amount(body.size)}, SHA-256 {body.sha256.hex()}, stored"
+        )
 
 
 def tell_totals(context: Context, done: str) -> None:
