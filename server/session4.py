@@ -160,7 +160,7 @@ class Session4:
         With `patience` it waits only so many seconds for what another thread makes durable.
         """
         if self._small:
-            yield from self._told(self._small.finish(self._upload_event(), patience))
+            yield from self._told(self._small.finish(self._upload_event, patience))
 
     def _told(self, published: Sequence[Arrived]) -> Iterator[Buffer]:
         for arrived in published:
@@ -258,8 +258,8 @@ class Session4:
             case End() if failure is not None and not isinstance(failure, FileExists):
                 self._trail.tell(event(Action.UPLOAD))
 
-    def _upload_event(self, failure: Failure | None = None) -> Event:
-        return self._trail.event(Action.UPLOAD, self._client, failure)
+    def _upload_event(self) -> Event:
+        return self._trail.event(Action.UPLOAD, self._client)
 
     def _check_turn(self, request: Request4) -> None:
         introduces = isinstance(request, Register | Connect | Prove)
@@ -344,7 +344,7 @@ class Session4:
         self._services.rates.take(self._known.id, len(request.sealed))
         files = self._services.small_files
         arrived = files.take(request_id, self._known, request, self._secret)
-        yield from self._told(self._small.add(arrived, self._upload_event()))
+        yield from self._told(self._small.add(arrived, self._upload_event))
 
     # Files
 

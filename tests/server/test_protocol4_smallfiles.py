@@ -227,3 +227,5 @@ def test_thousands_of_files_are_stored_while_others_are_made_durable(
     assert wire.read_entry(peer.expect(wire.ENTRY, stat))[0].size == 3
     assert len(server.files()) == 4800
     assert server.is_tidy()
+    told = [name for each in server.repository.events() for name in each.subjects]
+    assert sorted(told) == sorted(file.name for file in server.files())
