@@ -34,7 +34,7 @@ class Batches:
         for each commit, since the trail has room for each event once."""
         self._waiting.append(arrived)
         self._files += len(arrived.files)
-        self._bytes += arrived.size
+        self._bytes += arrived.message_bytes  # also of what was refused: its names wait, too
         done = self._publish_synced(event, None if self._exceeds(2) else 0.0)
         if self._syncing is None and self._exceeds(1):
             self._syncing = _Sync(self._small_files, self._take())

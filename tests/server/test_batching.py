@@ -5,6 +5,7 @@ from collections.abc import Sequence
 
 import pytest
 
+from protocol.errors import UnsafeName
 from protocol.messages4 import Policy
 from protocol.smallfiles import SmallFile
 from server.batching import Batches
@@ -33,8 +34,10 @@ class Recorder(SmallFiles):
         self.published.append(([arrived.request_id for arrived in batch], event))
 
 
-def arrived(request_id: int, files: int = 1) -> Arrived:
-    return Arrived(request_id, ALICE, [FILE] * files, [None] * files, [bytes(16)] * files)
+def arrived(request_id: int, files: int = 1, message_bytes: int = 0) -> Arrived:
+    return Arrived(
+        request_id, ALICE, [FILE] * files, [None] * files, [bytes(16)] * files, message_bytes
+    )
 
 
 def event() -> Event:
@@ -64,6 +67,21 @@ def test_what_the_disk_has_not_got_is_not_published() -> None:
     assert batches
     files.disk.set()
     assert [each.request_id for each in batches.finish(event)] == [1]
+
+
+def test_no_more_waits_than_two_batches_of_messages_whatever_became_of_their_files() -> None:
+    # Each may hold a table of 64 KiB for a single file, which is refused.
+    files = Recorder()
+    files.disk.set()
+    batches = Batches(files)
+    done = []
+    for number in range(100):
+        refused = arrived(number, message_bytes=2**20)
+        refused.results[0] = UnsafeName("the name is too long")
+        done += batches.add(refused, event)
+        assert number - len(done) < 32
+    done += batches.finish(event)
+    assert [each.request_id for each in done] == list(range(100))
 
 
 def test_where_there_is_no_thread_to_be_had_the_connection_syncs_by_itself(
