@@ -22,7 +22,8 @@ M = TypeVar("M", bound=Record)
 
 _HEADER_BYTES = MESSAGE_HEADER_BYTES
 # Most connections idle most of the time, and a message of any table fits one of these: anything
-# small, a *put*, a segment. The slack lets one read take a message's end and the next one's begin.
+# small, a long list, a segment or *put*. The slack lets one read take a message's end and the next
+# one's begin.
 _SLACK_BYTES = 16_384
 _CAPACITIES = (16_384, 131_072, _HEADER_BYTES + MAX_PAYLOAD_BYTES + _SLACK_BYTES)
 

@@ -3,8 +3,9 @@
 The rules, all of which live here:
 - A connection is anonymous until the client has proved that it opened the challenge; before that it
   may register, connect and prove, and after that everything else (section 3.2).
-- Requests are carried out and answered in order. Small files alone are held back: all that have
-  arrived without a gap are made durable together, before anything else is carried out (`deferred`).
+- Requests are carried out and answered in order. Small files alone are held back: what has arrived
+  without a gap is made durable together, in batches, before anything else is carried out
+  (`server.batching`).
 - A failed segment fails its attempt; what follows of that attempt is passed over, and its end is
   answered with the reason (`server.openuploads`).
 - What the client may not do is answered (`server.refusals`); what breaks the protocol, and failed
