@@ -55,6 +55,10 @@ class FrameDecoder(Generic[M]):
         """
         return self._request_id
 
+    def expect(self, messages: Mapping[int, type[M]]) -> None:
+        """From the next message on these may come, and no other ones."""
+        self._messages = messages
+
     def writable(self) -> memoryview:
         """Where the next bytes go: never empty; it ends the life of all views handed out before.
 

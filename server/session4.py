@@ -22,6 +22,7 @@ from functools import partial
 from protocol.decoder4 import FrameDecoder
 from protocol.errors import ProtocolError, UnsafeName
 from protocol.messages4 import (
+    INTRODUCTIONS,
     REQUESTS,
     Abandon,
     Attach,
@@ -99,7 +100,8 @@ class Session4:
         self._services = services
         self._address = address
         self._fingerprint = fingerprint
-        self._decoder = FrameDecoder(REQUESTS)
+        # Nobody unknown is given memory for a message that he may not send.
+        self._decoder = FrameDecoder(INTRODUCTIONS)
         self._challenge: SentChallenge | None = None
         self._client: Client | None = None
         self._secret = b""
@@ -310,6 +312,7 @@ class Session4:
             raise ProtocolError("a proof without a challenge")
         self._client = self._services.access.check(challenge, request.proof)
         self._secret = challenge.secret
+        self._decoder.expect(REQUESTS)
         services = self._services
         self._open_uploads = OpenUploads(services.uploads, services.rates, self._client.id)
         return Connected(self._services.receipt_key.public, int(time.time()), self._client.name)
