@@ -1,11 +1,11 @@
 """Many small files at once: sent without waiting for each receipt, bounded in number and bytes."""
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from client.errors import ClientError, ConnectionFailed
+from client.errors import ClientError, ConnectionFailed, FileFailed
 from client.link import Connection4, Link
 from client.receipts import Receipt, ReceiptStore
 from client.smallfiles import Group
@@ -85,10 +85,17 @@ class Posting:
             ):
                 self._take(connection)
 
+    def _outcomes(self, connection: Connection4, group: Group) -> Sequence[Receipt | ClientError]:
+        try:
+            posted = connection.session.posted()
+        except FileFailed as error:  # about the whole message, and so about each of its files
+            return [error] * len(group.files)
+        return group.check(connection.access, posted)
+
     def _take(self, connection: Connection4) -> None:
         """The oldest group's answer: its receipts are kept together, and told of then."""
         group = self._posted[0]
-        outcomes = group.check(connection.access, connection.session.posted())
+        outcomes = self._outcomes(connection, group)
         receipts = [outcome for outcome in outcomes if isinstance(outcome, Receipt)]
         stored = iter(self._receipts.store(receipts))
         answered: set[int] = set()

@@ -11,7 +11,14 @@ from collections.abc import Iterator
 from typing import NamedTuple, Protocol, TypeVar
 
 from client.channel4 import Answer
-from client.errors import BadInput, BrokenProtocol, ClientError, ConnectionLost, ServerSilent
+from client.errors import (
+    BadInput,
+    BrokenProtocol,
+    ClientError,
+    ConnectionLost,
+    FileUnusable,
+    ServerSilent,
+)
 from client.identity4 import Identity4
 from client.receipts import Signer
 from client.refusals import refusal
@@ -148,7 +155,14 @@ class Session4:
         self._data = data
 
     def begin(self, begin: Begin) -> int | Stored:
-        """The offset at which to go on, or the receipt of an upload that is complete already."""
+        """The offset at which to go on, or the receipt of an upload that is complete already.
+
+        Raises `FileUnusable` where the protocol cannot tell of the file, as after the year 2262.
+        """
+        try:
+            begin.pack()
+        except ProtocolError as error:
+            raise FileUnusable(f"{begin.name!r} cannot be sent: {error}") from error
         answer = self._answer_to(self._send(begin))
         match answer:
             case Begun(offset):

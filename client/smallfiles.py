@@ -3,7 +3,7 @@
 from collections.abc import Collection
 from pathlib import Path
 
-from client.errors import BrokenProtocol, ClientError
+from client.errors import BrokenProtocol, ClientError, FileUnusable
 from client.receipts import Receipt
 from client.refusals import refusal
 from client.session4 import Access, new_salt
@@ -31,8 +31,14 @@ class Group:
         self.content = bytearray()
 
     def add(self, path: Path, file: SmallFile, content: bytes) -> bool:
-        """Adds a file; False, and nothing is added, when there is no room for it."""
-        packed = pack_file(file)
+        """Adds a file; False, and nothing is added, when there is no room for it.
+
+        Raises `FileUnusable` where the protocol cannot tell of it, as after the year 2262.
+        """
+        try:
+            packed = pack_file(file)
+        except ProtocolError as error:
+            raise FileUnusable(f"{str(path)!r} cannot be sent: {error}") from error
         if self.files and (
             len(self.files) == MOST_SMALL_FILES
             or len(self.table) + len(packed) > MOST_TABLE_BYTES

@@ -12,7 +12,7 @@ from protocol.header import CLIENT_ID_BYTES
 SEGMENT_BYTES = 1_048_576
 """Plain content in every segment but the last, which may have less."""
 SMALL_FILE_BYTES = 524_288
-"""The most plain content that one *put* carries."""
+"""The most plain content that a file of a *put* has."""
 TAG_BYTES = 16
 """What sealing adds to the plain content: the tag of AES-GCM."""
 MAX_CONTENT_BYTES = 2**63 - 1

@@ -22,7 +22,8 @@ M = TypeVar("M", bound=Record)
 
 _HEADER_BYTES = MESSAGE_HEADER_BYTES
 # Most connections idle most of the time, and a message of any table fits one of these: anything
-# small, a *put*, a segment. The slack lets one read take a message's end and the next one's begin.
+# small, a long list, a segment or *put*. The slack lets one read take a message's end and the next
+# one's begin.
 _SLACK_BYTES = 16_384
 _CAPACITIES = (16_384, 131_072, _HEADER_BYTES + MAX_PAYLOAD_BYTES + _SLACK_BYTES)
 
@@ -53,6 +54,10 @@ class FrameDecoder(Generic[M]):
         0 before the first message, and after a header of another version.
         """
         return self._request_id
+
+    def expect(self, messages: Mapping[int, type[M]]) -> None:
+        """From the next message on these may come, and no other ones."""
+        self._messages = messages
 
     def writable(self) -> memoryview:
         """Where the next bytes go: never empty; it ends the life of all views handed out before.

@@ -44,6 +44,7 @@ __all__ = [
     "CODES",
     "DATA_REQUESTS",
     "DATA_RESPONSES",
+    "INTRODUCTIONS",
     "REQUESTS",
     "RESPONSES",
     "Abandon",
@@ -98,6 +99,10 @@ REQUESTS: Mapping[int, type[Request4]] = MappingProxyType(
         36: Rename,
     }
 )
+INTRODUCTIONS: Mapping[int, type[Request4]] = MappingProxyType(
+    {code: REQUESTS[code] for code in (1, 2, 3)}
+)
+"""What may come from somebody who has not proved who he is (section 3.2): nothing large."""
 RESPONSES: Mapping[int, type[Response4]] = MappingProxyType(
     {
         32769: Registered,

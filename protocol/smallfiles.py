@@ -51,7 +51,7 @@ def pack_file(file: SmallFile) -> bytes:
     try:
         fixed = _FIXED.pack(upload_id, size, modified, mode, policy, sha256, len(encoded) - 2)
     except struct.error as error:
-        raise ProtocolError(f"no small file: {file!r}") from error
+        raise ProtocolError(f"a time of {modified} ns does not fit its field") from error
     return fixed + encoded[2:]
 
 

@@ -89,7 +89,8 @@ class Quota:
         try:
             self.check(reservation)
         except BaseException:  # also what nobody expects must not keep the reservation
-            self.release(reservation)
+            with self._lock:  # nothing came of it: what is stored need not be added up again
+                self._remove(reservation)
             raise
         return reservation
 

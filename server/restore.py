@@ -158,9 +158,9 @@ def run(
 def _held(source: Path) -> Iterator[Mark]:
     """Keeps `backup` from changing what is restored; what the backup says of itself."""
     try:
-        said = json.loads((source / MARK).read_bytes())
+        said = dict(json.loads((source / MARK).read_bytes()))
         lock = os.open(source / "lock", os.O_RDONLY)  # a backup may lie where nobody can write
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, TypeError) as error:
         raise ConfigurationError(f"restore {source}: it is no backup that `backup` made") from error
     try:
         try:

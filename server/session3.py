@@ -339,7 +339,7 @@ class Session3:
             )
             try:
                 self._content = IncomingContent(aes_key, upload)
-            except MemoryError:
+            except BaseException:  # no memory, most likely, which mmap tells by an OSError
                 upload.discard()
                 raise
         if self._content is None:

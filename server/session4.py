@@ -3,8 +3,9 @@
 The rules, all of which live here:
 - A connection is anonymous until the client has proved that it opened the challenge; before that it
   may register, connect and prove, and after that everything else (section 3.2).
-- Requests are carried out and answered in order. Small files alone are held back: all that have
-  arrived without a gap are made durable together, before anything else is carried out (`deferred`).
+- Requests are carried out and answered in order. Small files alone are held back: what has arrived
+  without a gap is made durable together, in batches, before anything else is carried out
+  (`server.batching`).
 - A failed segment fails its attempt; what follows of that attempt is passed over, and its end is
   answered with the reason (`server.openuploads`).
 - What the client may not do is answered (`server.refusals`); what breaks the protocol, and failed
@@ -21,6 +22,7 @@ from functools import partial
 from protocol.decoder4 import FrameDecoder
 from protocol.errors import ProtocolError, UnsafeName
 from protocol.messages4 import (
+    INTRODUCTIONS,
     REQUESTS,
     Abandon,
     Attach,
@@ -98,7 +100,8 @@ class Session4:
         self._services = services
         self._address = address
         self._fingerprint = fingerprint
-        self._decoder = FrameDecoder(REQUESTS)
+        # Nobody unknown is given memory for a message that he may not send.
+        self._decoder = FrameDecoder(INTRODUCTIONS)
         self._challenge: SentChallenge | None = None
         self._client: Client | None = None
         self._secret = b""
@@ -160,7 +163,7 @@ class Session4:
         With `patience` it waits only so many seconds for what another thread makes durable.
         """
         if self._small:
-            yield from self._told(self._small.finish(self._upload_event(), patience))
+            yield from self._told(self._small.finish(self._upload_event, patience))
 
     def _told(self, published: Sequence[Arrived]) -> Iterator[Buffer]:
         for arrived in published:
@@ -258,8 +261,8 @@ class Session4:
             case End() if failure is not None and not isinstance(failure, FileExists):
                 self._trail.tell(event(Action.UPLOAD))
 
-    def _upload_event(self, failure: Failure | None = None) -> Event:
-        return self._trail.event(Action.UPLOAD, self._client, failure)
+    def _upload_event(self) -> Event:
+        return self._trail.event(Action.UPLOAD, self._client)
 
     def _check_turn(self, request: Request4) -> None:
         introduces = isinstance(request, Register | Connect | Prove)
@@ -309,6 +312,7 @@ class Session4:
             raise ProtocolError("a proof without a challenge")
         self._client = self._services.access.check(challenge, request.proof)
         self._secret = challenge.secret
+        self._decoder.expect(REQUESTS)
         services = self._services
         self._open_uploads = OpenUploads(services.uploads, services.rates, self._client.id)
         return Connected(self._services.receipt_key.public, int(time.time()), self._client.name)
@@ -344,7 +348,7 @@ class Session4:
         self._services.rates.take(self._known.id, len(request.sealed))
         files = self._services.small_files
         arrived = files.take(request_id, self._known, request, self._secret)
-        yield from self._told(self._small.add(arrived, self._upload_event()))
+        yield from self._told(self._small.add(arrived, self._upload_event))
 
     # Files
 

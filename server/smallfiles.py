@@ -11,6 +11,7 @@ import time
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 from protocol.errors import ProtocolError, UnsafeName
 from protocol.merkle import MerkleTree
@@ -28,6 +29,8 @@ from server.repository import Client, Event, Publication, Published, Repository,
 from server.sealing import open_files
 from server.uploading import Uploads
 
+F = TypeVar("F", bound=Failure)
+
 Result = None | Stored | Failure
 """What became of a file: None when it is to be stored, or is stored now."""
 
@@ -41,6 +44,8 @@ class Arrived:
     files: list[SmallFile]
     results: list[Result]
     object_ids: list[bytes]
+    message_bytes: int = 0
+    """What table and content took in the message."""
     reservations: list[Reservation] = field(default_factory=list)
     received: int = 0
     signature: bytes = bytes(SIGNATURE_BYTES)
@@ -100,7 +105,10 @@ class SmallFiles:
         if sealed_bytes(files) != len(put.sealed):
             raise ProtocolError("the sizes of the files are not that of their content")
         plain = open_files(secret, put.salt, client.id, put.table, memoryview(put.sealed))
-        arrived = Arrived(request_id, client, files, [None] * len(files), [b""] * len(files))
+        arrived = Arrived(
+            request_id, client, files, [None] * len(files), [b""] * len(files),
+            len(put.table) + len(put.sealed),
+        )  # fmt: skip
         good: list[tuple[int, memoryview]] = []
         at = 0
         for index, file in enumerate(files):
@@ -133,10 +141,10 @@ class SmallFiles:
         """The error, or the receipt of a file that was stored before and is in its own way now."""
         if isinstance(error, FileExists | LimitReached):
             try:
-                return self._uploads.receipt_of(client, file.upload_id) or error
+                return self._uploads.receipt_of(client, file.upload_id) or _alone(error)
             except ServerError as failure:
-                return failure
-        return error
+                return _alone(failure)
+        return _alone(error)
 
     def _reserve(
         self, arrived: Arrived, good: list[tuple[int, memoryview]]
@@ -152,7 +160,7 @@ class SmallFiles:
             pass
         except ServerError as error:
             for index, _ in good:
-                arrived.results[index] = error
+                arrived.results[index] = _alone(error)
             return []
         fitting = []
         for index, content in good:
@@ -174,7 +182,7 @@ class SmallFiles:
         try:
             failures = self._uploads.storage.place(arrived.client.id, contents)
         except ServerError as error:
-            failures = [error] * len(contents)
+            failures = [_alone(error)] * len(contents)
         for (index, _), failure in zip(good, failures, strict=True):
             arrived.results[index] = failure
         for reservation in arrived.reservations:
@@ -295,7 +303,15 @@ def _placed(batch: Sequence[Arrived]) -> list[_Placed]:
 
 def _fail(placed: Sequence[_Placed], error: ServerError) -> None:
     for arrived, index in placed:
-        arrived.results[index] = error
+        arrived.results[index] = _alone(error)
+
+
+def _alone(error: F) -> F:
+    """The error without the frames that it came through: results wait for those of other files,
+    and the frames hold the content of theirs, and the results, in a circle."""
+    error.__cause__ = error.__context__ = None
+    error.with_traceback(None)
+    return error
 
 
 def _release(batch: Sequence[Arrived]) -> None:

@@ -17,6 +17,7 @@ from client.errors import (
     ConnectionFailed,
     ContentTampered,
     NotWritten,
+    QuotaExceeded,
     SegmentRefused,
 )
 from client.receipts import ReceiptStore, read_receipts, verify_receipt
@@ -257,6 +258,29 @@ def test_files_that_the_server_failed_at_are_sent_again_and_stored_once(
     middle(alter).put_many(files, on_file=results.append)
     assert sent == [5, 5]
     assert [result.name for result in results if result.receipt] == [name for _, name in files]
+
+
+def test_a_message_that_is_refused_as_a_whole_fails_its_files_and_no_others(
+    middle: Middle, tmp_path: Path
+) -> None:
+    files = [(tmp_path / str(number), str(number)) for number in range(300)]
+    for path, name in files:
+        path.write_bytes(name.encode())
+    refused: list[Outcomes] = []
+
+    def refuse(message: Message) -> Message:
+        if isinstance(message, Outcomes) and not refused:
+            refused.append(message)
+            return Refused(Reason.QUOTA, 0, "no more")
+        return message
+
+    results: list[PutResult] = []
+    client = middle(refuse)
+    client.put_many(files, on_file=results.append)
+    assert [result.name for result in results] == [name for _, name in files]
+    assert [type(result.error) for result in results[:256]] == [QuotaExceeded] * 256
+    assert all(result.receipt for result in results[256:])
+    assert client.put(*files[0]).body.file_name == "0"
 
 
 def test_outcomes_are_not_taken_for_those_of_other_files(middle: Middle, path: Path) -> None:

@@ -9,6 +9,7 @@ from client.errors import (
     BrokenProtocol,
     ClientError,
     ConnectionLost,
+    FileUnusable,
     QuotaExceeded,
     ServerBusy,
     ServerFull,
@@ -36,6 +37,7 @@ from protocol.messages4 import (
     Segment,
     Stored,
 )
+from tests.protocol.samples4 import replace
 
 ID, SALT = bytes(16), bytes(32)
 BEGIN = Begin(ID, SALT, None, 0, 0, Policy.ALWAYS, "a")
@@ -168,6 +170,15 @@ def test_an_offset_past_the_content_breaks_the_protocol() -> None:
     with pytest.raises(BrokenProtocol):
         Session4(Scripted((1, Done()))).begin(begin)
     assert Session4(Scripted((1, STORED))).begin(begin) == STORED
+
+
+def test_a_file_whose_time_cannot_be_told_fails_alone() -> None:
+    channel = Scripted((1, Begun(0)))
+    session = Session4(channel)
+    with pytest.raises(FileUnusable, match="'a' cannot be sent"):
+        session.begin(replace(BEGIN, modified=2**63))
+    assert channel.requests == []
+    assert session.begin(BEGIN) == 0
 
 
 def test_a_text_that_cannot_be_sent_is_the_users() -> None:

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from client.errors import FileUnusable
 from client.smallfiles import Group
 from protocol.header import MAX_PAYLOAD_BYTES
 from protocol.messages4 import Policy, Put
@@ -29,6 +30,15 @@ def test_a_group_is_as_large_as_a_message_may_be(size: int, name: str) -> None:
     sealed = bytes(len(group.content) + 16)
     put = Put(bytes(32), bytes(group.table), sealed)
     assert len(put.pack()) <= MAX_PAYLOAD_BYTES
+
+
+@pytest.mark.parametrize("beyond", [{"modified": 2**63}, {"modified": -(2**63) - 1}, {"mode": -1}])
+def test_a_file_that_the_protocol_cannot_tell_of_fails_alone(beyond: dict[str, int]) -> None:
+    group = Group()
+    with pytest.raises(FileUnusable, match="'a' cannot be sent"):
+        group.add(PATH, file(1)._replace(**beyond), b"1")  # type: ignore[arg-type] # not a name
+    assert group.add(PATH, file(2), b"2")
+    assert group.files == [file(2)]
 
 
 def test_files_that_are_answered_are_taken_out_of_a_group() -> None:

@@ -9,11 +9,14 @@ from hypothesis import strategies as st
 
 from protocol.decoder4 import FrameDecoder
 from protocol.errors import BadSegment, ProtocolError
+from protocol.header import MessageHeader
 from protocol.messages4 import (
+    INTRODUCTIONS,
     REQUESTS,
     RESPONSES,
     Content,
     Done,
+    Prove,
     Put,
     Request4,
     Response4,
@@ -114,6 +117,25 @@ def test_several_small_messages_of_one_read_all_come_out() -> None:
     assert not decoder.between_messages
     assert feed(decoder, STAT[5:]) == [(7, Stat("a/b.txt"))]
     assert decoder.between_messages
+
+
+def test_what_may_come_can_change_between_two_messages_of_one_read() -> None:
+    decoder = FrameDecoder(INTRODUCTIONS)
+    proof = pack_message(Prove(bytes(32)), 1)
+    room = decoder.writable()
+    room[: len(proof) + len(STAT)] = proof + STAT
+    arriving = decoder.written(len(proof) + len(STAT))
+    assert next(arriving) == (1, Prove(bytes(32)))
+    decoder.expect(REQUESTS)
+    assert list(arriving) == [(7, Stat("a/b.txt"))]
+
+
+def test_what_may_not_come_is_refused_before_its_payload_takes_memory() -> None:
+    for code in sorted(REQUESTS.keys() - INTRODUCTIONS.keys()):
+        decoder = FrameDecoder(INTRODUCTIONS)
+        with pytest.raises(ProtocolError, match="unknown message code"):
+            feed(decoder, MessageHeader(code, 9, 60_000).pack())
+        assert decoder.request_id == 9
 
 
 def test_an_end_is_a_truncation_unless_between_messages() -> None:

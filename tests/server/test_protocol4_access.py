@@ -356,6 +356,14 @@ def test_nothing_is_served_before_the_proof(server: Serving, request_name: str) 
     assert server.is_tidy()
 
 
+def test_who_has_proved_nothing_is_given_no_memory_for_a_large_message(server: Serving) -> None:
+    for code in (wire.SEGMENT_CODE, wire.PUT):
+        with server.peer() as peer:
+            peer.transmit(struct.pack("<BHII", 4, code, 5, wire.MAX_PAYLOAD))
+            assert peer.refusal() == wire.PROTOCOL
+            assert peer.at_end()
+
+
 def test_nobody_introduces_themselves_twice(server: Serving) -> None:
     with server.peer() as first:
         first.introduce()

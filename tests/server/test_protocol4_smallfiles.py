@@ -1,5 +1,6 @@
 """Many small files in one *put*: each has a fate of its own, all share key and signature."""
 
+import errno
 import os
 import struct
 from collections.abc import Iterator, Sequence
@@ -9,7 +10,10 @@ from typing import Any
 
 import pytest
 
+from protocol.messages4 import Put
+from server.errors import StorageError
 from server.repository import (
+    Action,
     Event,
     Publication,
     Published,
@@ -146,6 +150,33 @@ def test_a_put_of_the_most_files_and_bytes_is_stored(server: Serving, peer: Peer
     assert server.is_tidy()
 
 
+def test_what_is_refused_does_not_keep_the_content_of_its_message(
+    server: Serving, peer: Peer4, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # An error leads to the frames that it came through, and they to a megabyte; thousands wait.
+    small_files = server.listener.doors.services4.small_files
+    client = server.repository.find_client_by_name("alice")
+    assert client is not None
+    peer.put("there", b"before")
+    files = [small("../x"), small("lie", sha256=bytes(32)), small("there", policy=NEVER)]
+    monkeypatch.setattr(small_files._uploads.storage, "place", _no_disk)
+    secret = os.urandom(32)
+    put = Put.unpack(wire.put(secret, client.id, [*files, small("new")]))
+    arrived = small_files.take(1, client, put, secret)
+    small_files.publish([arrived], Event(Action.UPLOAD))
+    assert len(arrived.results) == 4
+    for error in arrived.results:
+        assert isinstance(error, Exception)
+        assert (error.__traceback__, error.__cause__, error.__context__) == (None, None, None)
+
+
+def _no_disk(_client_id: bytes, _contents: object) -> list[StorageError | None]:
+    try:
+        raise OSError(errno.EIO, "Input/output error")
+    except OSError as error:
+        raise StorageError("cannot place a file") from error
+
+
 def test_limits_are_kept_file_by_file(tmp_path: Path) -> None:
     limits = {"max_files_per_client": 3, "max_bytes_per_client": 300, "max_file_bytes": 200}
     with serving(tmp_path / "data", **limits) as server, server.peer() as peer:
@@ -227,3 +258,5 @@ def test_thousands_of_files_are_stored_while_others_are_made_durable(
     assert wire.read_entry(peer.expect(wire.ENTRY, stat))[0].size == 3
     assert len(server.files()) == 4800
     assert server.is_tidy()
+    told = [name for each in server.repository.events() for name in each.subjects]
+    assert sorted(told) == sorted(file.name for file in server.files())

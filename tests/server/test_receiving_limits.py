@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from server.errors import LimitReached, StorageError
-from server.repository import RepositoryUnavailable
+from server.repository import RepositoryUnavailable, Usage
 from tests.server.on_disk import ALICE, OnDisk, io_error, watch, watch_commits
 
 BOB = b"\xbb" * 16
@@ -110,6 +110,27 @@ def test_a_client_with_all_its_files_may_replace_one(two_files: OnDisk) -> None:
     two_files.keep("b", b"2")
     two_files.keep("b", b"3")
     assert two_files.visible() == {"a": b"1", "b": b"3"}
+
+
+def test_refusing_many_files_does_not_add_up_what_is_stored_for_each(
+    two_files: OnDisk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # A message may bring 256 of them, and the database serves all others meanwhile.
+    two_files.keep("a", b"")
+    two_files.keep("b", b"")
+    asked: list[bytes] = []
+    usage = two_files.repository.usage
+
+    def counted(client_id: bytes) -> Usage:
+        asked.append(client_id)
+        return usage(client_id)
+
+    monkeypatch.setattr(two_files.repository, "usage", counted)
+    assert all(_is_refused(two_files, f"more{number}", 0) for number in range(10))
+    assert asked == [ALICE]
+    two_files.receiver.quota.changed(ALICE)
+    assert _is_refused(two_files, "more", 0)
+    assert asked == [ALICE, ALICE]
 
 
 def test_a_file_under_way_counts(two_files: OnDisk) -> None:

@@ -184,6 +184,16 @@ def test_what_is_no_backup_is_refused(to: Config, tmp_path: Path) -> None:
     assert not to.data.exists()
 
 
+@pytest.mark.parametrize("mark", ["", "[1]", "7", "null", "{"])
+def test_a_mark_that_backup_did_not_write_is_refused(
+    to: Config, backup_of: Path, mark: str
+) -> None:
+    (backup_of / backup.MARK).write_text(mark)
+    with pytest.raises(ConfigurationError, match="it is no backup"):
+        restored(to, backup_of)
+    assert not to.data.exists()
+
+
 def test_a_backup_that_was_broken_off_is_refused(
     to: Config, kept: OnDisk, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -1,5 +1,8 @@
 """What a connection answers when database, disk or content fail, and what it keeps then."""
 
+import errno
+import mmap
+import os
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -74,6 +77,21 @@ def test_a_file_that_the_disk_failed_is_never_acknowledged(
         client.crc_valid("file")
     assert served.stored() == {"file": b"older"}
     client.store("file", CONTENT)
+
+
+def test_a_file_for_which_there_is_no_memory_leaves_nothing_behind(
+    served: Sessions, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def no_memory(_descriptor: int, _size: int) -> None:
+        raise OSError(errno.ENOMEM, os.strerror(errno.ENOMEM))
+
+    client = served.introduced()
+    with monkeypatch.context() as patch:
+        patch.setattr(mmap, "mmap", no_memory)
+        with pytest.raises(OSError, match="Cannot allocate memory"):
+            client.send_file("file", CONTENT)
+    assert served.staged() == []
+    assert not served.services.receiver.quota._reservations
 
 
 def test_a_file_that_cannot_be_written_is_refused_and_can_be_sent_again(served: Sessions) -> None:
