@@ -228,8 +228,8 @@ def test_a_giant_announcement_costs_the_server_no_memory(tmp_path: Path) -> None
         client = introduced(server)
         tracemalloc.start()
         try:
-            client.send_raw(giant(client) + bytes(400_000))
-            until(lambda: staged_bytes(server) > 100_000, "the content arrives")
+            client.send_raw(giant(client) + bytes(1_500_000))
+            until(lambda: staged_bytes(server) > 1_000_000, "the content arrives")
             _, peak = tracemalloc.get_traced_memory()
         finally:
             tracemalloc.stop()
