@@ -19,6 +19,7 @@ from protocol.fields import Buffer
 from protocol.messages4 import RESPONSES, Content, Response4
 
 _MAX_EARLY_ANSWERS = 4096
+_MAX_EARLY_BYTES = 16 << 20
 
 Answer = tuple[int, Response4]
 """A request id and the response to it."""
@@ -38,6 +39,7 @@ class Channel4:
         self._decoder: FrameDecoder[Response4] = FrameDecoder(RESPONSES)
         self._decoding: Iterator[Answer] = iter(())
         self._early: deque[Answer] = deque()
+        self._early_bytes = 0
 
     def send(self, *parts: Buffer) -> None:
         """Sends all parts, which may be reused afterwards; raises `ConnectionLost`.
@@ -68,7 +70,10 @@ class Channel4:
         Raises `ConnectionLost`, also when the server ends the connection, and `BrokenProtocol`.
         """
         if self._early:
-            return self._early.popleft()
+            earliest = self._early.popleft()
+            if not self._early:
+                self._early_bytes = 0
+            return earliest
         while True:
             answer = self._decoded()
             if answer is not None:
@@ -115,7 +120,11 @@ class Channel4:
         while True:
             while (answer := self._decoded()) is not None:
                 # Content is a view that would not outlive the next read, and nobody asked for it.
-                if isinstance(answer[1], Content) or len(self._early) >= _MAX_EARLY_ANSWERS:
+                if (
+                    isinstance(answer[1], Content)
+                    or len(self._early) >= _MAX_EARLY_ANSWERS
+                    or self._early_bytes > _MAX_EARLY_BYTES
+                ):
                     raise BrokenProtocol("the server sent what it was not asked for")
                 self._early.append(answer)
             try:
@@ -126,6 +135,7 @@ class Channel4:
                 raise
             if size is None:
                 return
+            self._early_bytes += size
             self._decoding = self._decoder.written(size)
 
     def _decoded(self) -> Answer | None:

@@ -12,7 +12,7 @@ from client.channel4 import Channel4
 from client.errors import BrokenProtocol, ConnectionLost, ServerSilent
 from client.rate import RateLimit
 from protocol.header import MessageHeader
-from protocol.messages4 import Begun, Content, Done, Stored, pack_message
+from protocol.messages4 import Begun, Content, Done, Outcomes, Stored, pack_message
 from tests.client.tls_pair import tls_pair
 
 Ends = tuple[Channel4, ssl.SSLSocket]
@@ -165,6 +165,36 @@ def test_a_flood_of_answers_is_refused(ends: Ends) -> None:
 
     with pytest.raises(BrokenProtocol):
         _send_on(channel)
+
+
+def test_large_answers_are_taken_early_only_as_far_as_memory_allows(ends: Ends) -> None:
+    channel, server = ends
+    outcomes = pack_message(Outcomes(0, bytes(64), bytes(1 << 20)), 1)
+
+    def flood() -> None:
+        with contextlib.suppress(OSError):
+            for _ in range(40):
+                server.sendall(outcomes)
+
+    flooding = threading.Thread(target=flood)
+    flooding.start()
+    with pytest.raises(BrokenProtocol, match="not asked for"):
+        _send_on(channel)
+    channel.close()
+    server.close()
+    flooding.join()
+
+
+def test_answers_that_are_taken_make_room_for_others(ends: Ends) -> None:
+    channel, server = ends
+    outcomes = pack_message(Outcomes(0, bytes(64), bytes(1 << 20)), 1)
+    for _ in range(20):
+        sending = threading.Thread(target=server.sendall, args=(outcomes,))
+        sending.start()
+        while not channel.has_answer():
+            pass
+        assert isinstance(channel.receive()[1], Outcomes)
+        sending.join()
 
 
 def test_whether_an_answer_is_there_is_known_without_waiting(ends: Ends) -> None:
