@@ -16,16 +16,23 @@ from server.repository import Repository
 ID_FILE = "directory.id"
 """In the data directory, in hexadecimal."""
 
+# As are the names of the clients' directories.
 _ID = re.compile(r"[0-9a-f]{32}\s*", re.ASCII)
 
 
 def pair(repository: Repository, data: Path) -> None:
     """Lets the database belong to this data directory from its first use on.
 
-    Raises `ConfigurationError` when it belongs to another one, `RepositoryError`.
+    Raises `ConfigurationError` when it belongs to another one, or when it is new and the directory
+    is not, and `RepositoryError`.
     """
     own, known = _read(data), repository.data_directory()
     if known is None:
+        if _holds_objects(data) and not any(True for _ in repository.clients()):
+            raise ConfigurationError(
+                f"the database is empty and {data} holds files: give their database as --database,"
+                " or, to begin anew, another directory as --data"
+            )
         own = own or _create(data)
         known = repository.claim(own)
     _compare(own, known, data)
@@ -47,6 +54,10 @@ def adopt(repository: Repository, data: Path) -> None:
     known = repository.data_directory()
     if known is not None:
         _write(data, known)
+
+
+def _holds_objects(data: Path) -> bool:
+    return any(_ID.fullmatch(path.parent.name) for path in data.glob("*/*"))
 
 
 def _compare(own: bytes | None, known: bytes, data: Path) -> None:

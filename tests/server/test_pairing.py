@@ -287,3 +287,20 @@ def test_an_id_that_the_backup_has_lost_is_restored_from_its_rows(
     assert id_in(copy) == id_in(data)
     with running(copy, database=database_url) as server:
         assert server.stored()
+
+
+def test_files_are_not_set_aside_because_the_database_named_is_a_new_one(
+    tmp_path: Path, database_url: str, another_url: str
+) -> None:
+    data = used(tmp_path / "data", database_url)
+    before = everything_in(data) - {"eft.sqlite3-shm", "eft.sqlite3-wal"}
+
+    with (
+        pytest.raises(ConfigurationError, match=r"the database is empty and .* holds files"),
+        listening(settings_for_tests(data, database=another_url)),
+    ):
+        pass
+
+    assert everything_in(data) - {"eft.sqlite3-shm", "eft.sqlite3-wal"} == before
+    with running(data, database=database_url) as server:
+        assert server.stored()
