@@ -55,7 +55,7 @@ def test_a_data_connection_may_be_idle_as_long_as_its_control_connection_is_not(
 
 
 def test_both_end_when_nothing_happens_on_either(tmp_path: Path) -> None:
-    with serving(tmp_path / "data", idle_seconds=0.4) as server, attached(server) as (peer, data):
+    with serving(tmp_path / "data", idle_seconds=1.0) as server, attached(server) as (peer, data):
         begun(peer)  # an upload that nobody goes on with is no reason to stay
         assert data.at_end()
         assert peer.at_end()
