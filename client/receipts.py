@@ -45,17 +45,8 @@ class Signer(NamedTuple):
         """The receipt, when it is signed and says just this; raises `BadReceipt` otherwise."""
         packed = stored.pack()
         body = verify_receipt(packed, (self.receipt_key,))
-        expected = ReceiptBody(
-            receipt_key=self.receipt_key,
-            client_id=self.client_id,
-            upload_id=upload_id,
-            size=size,
-            received=body.received,  # the server's clock: nothing to compare it with
-            sha256=sha256,
-            client_name=self.client_name,
-            file_name=name,
-        )
-        if body != expected:
+        # The time is that of the server's clock: there is nothing to compare it with.
+        if body != self._body(upload_id, size, body.received, sha256, name):
             raise BadReceipt(f"the server's receipt for {name!r} is not for what was sent")
         return Receipt(body, packed)
 
@@ -75,14 +66,24 @@ class Signer(NamedTuple):
             raise BadReceipt("the server's receipts are not signed, or not for what was sent")
         return [
             Receipt(
-                ReceiptBody(
-                    self.receipt_key, self.client_id, file.upload_id, file.size, received,
-                    file.sha256, self.client_name, file.name,
-                ),
-                receipt,
+                self._body(file.upload_id, file.size, received, file.sha256, file.name), receipt
             )
             for file, receipt in zip(files, pack_receipts(packed, tree, signature), strict=True)
-        ]  # fmt: skip
+        ]
+
+    def _body(
+        self, upload_id: bytes, size: int, received: int, sha256: bytes, name: str
+    ) -> ReceiptBody:
+        return ReceiptBody(
+            self.receipt_key,
+            self.client_id,
+            upload_id,
+            size,
+            received,
+            sha256,
+            self.client_name,
+            name,
+        )
 
 
 def verify_receipt(packed: bytes, known_keys: Iterable[bytes]) -> ReceiptBody:

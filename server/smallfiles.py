@@ -15,7 +15,7 @@ from typing import TypeVar
 
 from protocol.errors import ProtocolError, UnsafeName
 from protocol.merkle import MerkleTree
-from protocol.messages4 import Outcomes, Policy, Put, Stored
+from protocol.messages4 import Outcomes, Put, Stored
 from protocol.names import check_path
 from protocol.receipts import ReceiptBodies, pack_receipts
 from protocol.responses4 import SIGNATURE_BYTES
@@ -132,8 +132,7 @@ class SmallFiles:
         check_path(file.name)
         if self._uploads.is_begun((client.id, file.upload_id)):
             self._uploads.abandon(client, file.upload_id)
-        if file.policy is not Policy.ALWAYS:
-            self._uploads.check_policy(client, file.name, file.policy, file.modified)
+        self._uploads.check_policy(client, file.name, file.policy, file.modified)
         if not hmac.compare_digest(hashlib.sha256(content).digest(), file.sha256):
             raise DigestMismatch("SHA-256 differs from what the client read")
 
@@ -270,17 +269,12 @@ class SmallFiles:
     def _result(
         self, arrived: Arrived, index: int, published: Published, signed: _Signed
     ) -> Result:
-        object_id, client_id = arrived.object_ids[index], arrived.client.id
-        if published.refused:
-            self._receiver.remove_superseded(client_id, object_id)
-            return FileExists(f"{arrived.files[index].name!r} is there already")
-        if published.superseded is not None:
-            self._receiver.remove_superseded(client_id, published.superseded)
-        if published.receipt is None:
-            return Refused("the upload was published without a receipt")
-        if published.receipt == signed.by_object.get(object_id):
-            return None
-        return Stored.unpack(published.receipt)
+        object_id, name = arrived.object_ids[index], arrived.files[index].name
+        try:
+            receipt = self._uploads.settle(arrived.client.id, object_id, name, published)
+        except (FileExists, Refused) as error:
+            return _alone(error)
+        return None if receipt == signed.by_object.get(object_id) else Stored.unpack(receipt)
 
 
 def _publication(arrived: Arrived, index: int, received: int) -> Publication:

@@ -126,16 +126,15 @@ class Uploads:
         with self.turns.of(attempt.key):  # nobody resumes and cuts what is being published
             try:
                 incoming = attempt.complete(end)
-                (outcome,) = self.publish([incoming], event)
+                published = self.publish(incoming, event)
             except BaseException as error:
                 self._end(attempt, error)
                 raise
             with self._lock:
                 self._attempts.pop(attempt.key, None)
             attempt.end()
-        if isinstance(outcome, Stored):
-            return outcome
-        raise outcome
+            receipt = self.settle(attempt.client.id, incoming.object_id, incoming.name, published)
+        return Stored.unpack(receipt)
 
     def is_begun(self, key: Key) -> bool:
         """Whether there is an attempt at this upload, or something staged of it."""
@@ -149,43 +148,55 @@ class Uploads:
         except ServerError as error:  # it expires
             _log.warning("an upload that came to nothing stays for now: %s", error)
 
-    def publish(self, batch: Sequence[Incoming], event: Event) -> list[Stored | ServerError]:
-        """Makes one client's files durable and visible together; for each its receipt, or why not.
-        The `event` tells the audit trail who does it.
+    def publish(self, incoming: Incoming, event: Event) -> Published:
+        """Makes a file durable and visible; `settle` comes after it. The `event` tells the audit
+        trail who does it.
 
-        Raises `StorageError` when the disk failed: all of the batch is discarded, since a second
-        sync proves nothing. Raises `RepositoryError`: the objects stay until their uploads are
-        begun again or the server starts anew.
+        Raises `StorageError` when the disk failed: the content is discarded, since a second sync
+        proves nothing. Raises `RepositoryError`: the object stays until its upload is begun again
+        or the server starts anew.
         """
         try:
-            self._put_in_place(batch)
-            published = self._commit(batch, event)
+            self._put_in_place(incoming)
+            return self._commit(incoming, event)
         finally:
-            for incoming in batch:
-                incoming.reservation.release()
-        return [self._outcome(*pair) for pair in zip(batch, published, strict=True)]
+            incoming.reservation.release()
 
-    def _commit(self, batch: Sequence[Incoming], event: Event) -> list[Published]:
+    def settle(self, client_id: bytes, object_id: bytes, name: str, published: Published) -> bytes:
+        """The packed receipt of an object that was to be published under this name; removes what no
+        name leads to any more.
+
+        Raises `FileExists`, and `Refused` without a receipt.
+        """
+        if published.refused:
+            self._receiver.remove_superseded(client_id, object_id)
+            raise FileExists(f"{name!r} is there already")
+        if published.superseded is not None:
+            self._receiver.remove_superseded(client_id, published.superseded)
+        if published.receipt is None:
+            raise Refused("the upload was published without a receipt")
+        return published.receipt
+
+    def _commit(self, incoming: Incoming, event: Event) -> Published:
         received = int(self._now())
-        by_object = {incoming.object_id: incoming for incoming in batch}
 
         def sign(accepted: Sequence[Publication]) -> list[bytes]:
-            return self._sign([by_object[each.file.object_id] for each in accepted], received)
+            return [self._sign(incoming, received) for _ in accepted]
 
-        publications = [self._publication(incoming, received) for incoming in batch]
-        return self._repository.publish(publications, sign, event)
+        (published,) = self._repository.publish(
+            [self._publication(incoming, received)], sign, event
+        )
+        return published
 
-    def _put_in_place(self, batch: Sequence[Incoming]) -> None:
+    def _put_in_place(self, incoming: Incoming) -> None:
         try:
-            for incoming in batch:
-                incoming.staged.sync()
-                incoming.staged.close()
-            self.storage.publish(batch[0].client.id, *(each.object_id for each in batch))
-        except BaseException:  # whatever it was, nothing of the batch stays
-            for incoming in batch:
-                incoming.staged.discard()
-                with contextlib.suppress(ServerError):
-                    self.storage.remove(incoming.client.id, incoming.object_id)
+            incoming.staged.sync()
+            incoming.staged.close()
+            self.storage.publish(incoming.client.id, incoming.object_id)
+        except BaseException:  # whatever it was, nothing of the file stays
+            incoming.staged.discard()
+            with contextlib.suppress(ServerError):
+                self.storage.remove(incoming.client.id, incoming.object_id)
             raise
 
     def abandon(self, client: Client, upload_id: bytes) -> None:
@@ -301,24 +312,11 @@ class Uploads:
         )
         return Publication(file, incoming.upload_id, incoming.policy)
 
-    def _sign(self, batch: Sequence[Incoming], received: int) -> list[bytes]:
+    def _sign(self, incoming: Incoming, received: int) -> bytes:
         key = self._receipt_key
-        bodies = [
-            ReceiptBody(
-                key.public, incoming.client.id, incoming.upload_id, incoming.size,
-                received, incoming.sha256, incoming.client.name, incoming.name,
-            ).pack()
-            for incoming in batch
-        ]  # fmt: skip
-        return [receipt.pack() for receipt in key.sign(bodies)]
-
-    def _outcome(self, incoming: Incoming, published: Published) -> Stored | ServerError:
-        client_id = incoming.client.id
-        if published.refused:
-            self._receiver.remove_superseded(client_id, incoming.object_id)
-            return FileExists(f"{incoming.name!r} is there already")
-        if published.superseded is not None:
-            self._receiver.remove_superseded(client_id, published.superseded)
-        if published.receipt is None:
-            return Refused("the upload was published without a receipt")
-        return Stored.unpack(published.receipt)
+        body = ReceiptBody(
+            key.public, incoming.client.id, incoming.upload_id, incoming.size,
+            received, incoming.sha256, incoming.client.name, incoming.name,
+        )  # fmt: skip
+        (receipt,) = key.sign([body.pack()])
+        return receipt.pack()
