@@ -7,6 +7,8 @@ from client.errors import BadInput
 
 _REMEDY = "write HOST:PORT, such as 192.0.2.7:1234, [2001:db8::7]:1234 or files.example.org:1234"
 _HIGHEST_PORT = 65535
+_MOST_LABEL_BYTES = 63
+"""RFC 1035, section 2.3.4."""
 _PORT = re.compile(r"[0-9]{1,5}")
 
 
@@ -15,6 +17,11 @@ class Address(NamedTuple):
 
     host: str
     port: int
+
+    @property
+    def resolvable(self) -> str | bytes:
+        """The host for the resolver and for TLS, which encode what is not bytes by IDNA."""
+        return self.host.encode() if self.host.isascii() else self.host
 
     def __str__(self) -> str:
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
@@ -39,8 +46,11 @@ def parse_address(text: str, origin: str) -> Address:
 def _is_plain_host(host: str) -> bool:
     if not host.isprintable() or any(c in " []/@" for c in host):
         return False
+    # What the resolver does first: an empty or overlong label fails here, with a line number.
+    if host.isascii():  # IDNA has nothing to encode, and takes a fiftieth of a short run to load
+        labels = host.removesuffix(".").split(".")
+        return all(0 < len(label) <= _MOST_LABEL_BYTES for label in labels)
     try:
-        # What the resolver does first: an empty or overlong label fails here, with a line number.
         return bool(host.encode("idna"))
     except UnicodeError:
         return False

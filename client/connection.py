@@ -87,7 +87,7 @@ def connect_socket(address: Address, timeout: float) -> socket.socket:
     Raises `NoSuchHost` when there is none, `CouldNotConnect` when none accepts.
     """
     try:
-        connected = socket.create_connection((address.host, address.port), timeout)
+        connected = connect_to(address, timeout)
     except socket.gaierror as error:
         if error.errno == socket.EAI_AGAIN:
             raise CouldNotConnect(f"{address.host!r} cannot be looked up now") from error
@@ -101,6 +101,12 @@ def connect_socket(address: Address, timeout: float) -> socket.socket:
     with contextlib.suppress(OSError):  # already reset by the server: the first send tells
         connected.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     return connected
+
+
+def connect_to(address: Address, timeout: float) -> socket.socket:
+    """The same with the errors of `socket.create_connection`."""
+    target = (address.resolvable, address.port)
+    return socket.create_connection(target, timeout)  # type: ignore[arg-type] # getaddrinfo's
 
 
 def _lost(error: OSError) -> ConnectionLost:

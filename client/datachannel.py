@@ -8,6 +8,8 @@ import socket
 from collections.abc import Iterator
 from contextlib import ExitStack
 
+from client.address import Address
+from client.connection import connect_to
 from client.errors import ConnectionLost, ServerSilent
 from client.rate import RateLimit
 from protocol.channel import DATA_PREFACE
@@ -40,7 +42,7 @@ class DataChannel:
         with ExitStack() as unless_open:
             try:
                 connected = unless_open.enter_context(
-                    socket.create_connection(peer, min(timeout, _PATIENCE_SECONDS))
+                    connect_to(Address(*peer), min(timeout, _PATIENCE_SECONDS))
                 )
                 connected.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
                 channel = cls(connected, limit)

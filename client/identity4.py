@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from client.address import Address
 from client.errors import AlreadyRegistered, BadState, NotRegistered
 from client.known_servers import server_key
+from client.pkcs8 import read_rsa_numbers
 from client.private_files import READABLE_BY_OTHERS, sync_directory, write_private
 from client.state import locked, make_private_directory, read_text, writing
 from protocol.errors import UnsafeName
@@ -125,17 +126,28 @@ def public_key_der(private_key: bytes) -> bytes:
 @lru_cache(maxsize=1)  # once to see that it is usable, once to use it
 def load_key(private_key: bytes) -> "RSAPrivateKey":
     """The key in this PEM; raises `ValueError` unless it is RSA of 3072 bits."""
+    try:
+        # Loading the library's reader of all key formats is a sixth of a short run.
+        # Testing primes takes longer than all the rest of it, and the file is our own.
+        key = read_rsa_numbers(private_key).private_key(unsafe_skip_rsa_key_validation=True)
+    except ValueError:
+        key = _load_other_key(private_key)
+    if key.key_size != RSA_BITS:
+        raise ValueError(f"not an RSA key of {RSA_BITS} bits")
+    return key
+
+
+def _load_other_key(private_key: bytes) -> "RSAPrivateKey":
     from cryptography.exceptions import UnsupportedAlgorithm
     from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
     from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
     try:
-        # Testing primes takes longer than all the rest of a short run, and the file is our own.
         key = load_pem_private_key(private_key, None, unsafe_skip_rsa_key_validation=True)
     except (TypeError, UnsupportedAlgorithm) as error:
         raise ValueError("not a private key") from error
-    if not isinstance(key, RSAPrivateKey) or key.key_size != RSA_BITS:
-        raise ValueError(f"not an RSA key of {RSA_BITS} bits")
+    if not isinstance(key, RSAPrivateKey):
+        raise ValueError("not an RSA key")
     return key
 
 

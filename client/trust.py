@@ -149,7 +149,7 @@ class Trust(NamedTuple):
         try:
             tls = context.wrap_socket(
                 plain,
-                server_hostname=self.address.host,
+                server_hostname=self.address.resolvable,
                 suppress_ragged_eofs=False,  # else a truncation would read as a clean end
                 do_handshake_on_connect=False,
             )

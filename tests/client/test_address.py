@@ -17,6 +17,8 @@ from client.errors import BadInput
         ("[fe80::1%eth0]:65535", "fe80::1%eth0", 65535),
         ("files.example.org:01234", "files.example.org", 1234),
         ("bücher.example:80", "bücher.example", 80),
+        ("files.example.org.:80", "files.example.org.", 80),
+        (f"{'a' * 63}.example:80", f"{'a' * 63}.example", 80),
     ],
 )
 def test_hosts_and_addresses_are_understood(text: str, host: str, port: int) -> None:
@@ -46,6 +48,9 @@ def test_hosts_and_addresses_are_understood(text: str, host: str, port: int) -> 
         "user@host:1234",
         "a..b:1234",
         f"{'a' * 64}:1234",
+        f"{'ü' * 63}:1234",
+        ".:1234",
+        "a..:1234",
         "[::1:1234",
         "ho\x1bst:1234",
     ],

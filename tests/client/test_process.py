@@ -232,3 +232,22 @@ sys.exit(main())
     )
 
     assert (run.returncode, run.stdout, run.stderr) == (130, "", "")
+
+
+def test_what_was_told_is_out_when_the_process_ends() -> None:
+    """It ends without the interpreter's end, which is where Python empties its buffers."""
+    code = """
+import sys
+from client import __main__
+def told():
+    sys.stdout.write("out")
+    sys.stderr.write("err")
+    return 7
+__main__.main = told
+__main__.program()
+"""
+    run = subprocess.run(
+        [sys.executable, "-c", code], env=ENVIRONMENT, capture_output=True, text=True, check=False
+    )
+
+    assert (run.returncode, run.stdout, run.stderr) == (7, "out", "err")
