@@ -10,7 +10,7 @@ import pytest
 from tests.faults.aftermath import Watch
 from tests.faults.ordeals import Outcome
 from tests.faults.processes import RestartableServer, restartable
-from tests.faults.records import Row, median_and_longest, record
+from tests.faults.records import Row, measured_commit, median_and_longest, record, today
 from tests.faults.senders import Sender, four_senders
 from tests.mariadb import MariaDB
 
@@ -120,13 +120,14 @@ def make_place(request: pytest.FixtureRequest, data: Path) -> Place:
 
 
 Report = Callable[..., None]
-"""Takes what a `Row` has, but its table, database and command."""
+"""Takes what a `Row` has, but its table, database, command, date and commit."""
 
 
 @pytest.fixture
 def report(request: pytest.FixtureRequest) -> Report:
     """Records a row of the table called after the test's module, with the command that runs this
     very test."""
+    commit = measured_commit()  # what runs is what there was when the run began
 
     def write(
         fault: str,
@@ -151,6 +152,8 @@ def report(request: pytest.FixtureRequest) -> Report:
                 losses=len(losses),
                 recovery=median_and_longest(recovery),
                 command=f"make faults ONLY='{module} and [{case}'",
+                date=today(),
+                commit=commit,
                 note=note,
             )
         )
