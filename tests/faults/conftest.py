@@ -1,5 +1,6 @@
 """Fixtures of the fault runs."""
 
+import random
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -9,6 +10,7 @@ import pytest
 
 from tests.faults.aftermath import Watch
 from tests.faults.ordeals import Outcome
+from tests.faults.packets import EmulatedPath, emulated_path, find_tun
 from tests.faults.processes import RestartableServer, restartable
 from tests.faults.records import Row, measured_commit, median_and_longest, record, today
 from tests.faults.senders import Sender, four_senders
@@ -117,6 +119,17 @@ def make_place(request: pytest.FixtureRequest, data: Path) -> Place:
         server: MariaDB = request.getfixturevalue("mariadb")
         url = server.url(server.new_database())
     return Place(data, request.param, url)
+
+
+@pytest.fixture
+def path() -> Iterator[EmulatedPath]:
+    """A path on which packets can be mistreated; its chance follows the seed that pytest shows."""
+    try:
+        find_tun()
+    except OSError as error:
+        pytest.skip(f"packets are mistreated between TUN devices, which cannot be had: {error}")
+    with emulated_path(random.getrandbits(32)) as path:
+        yield path
 
 
 Report = Callable[..., None]
