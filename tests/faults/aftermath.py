@@ -118,7 +118,9 @@ class Watch:
 
     def _has_no_connection(self) -> bool:
         port = f":{self.server.port:04X}"
-        rows = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
+        # Of the server's network, which need not be the one of this process.
+        lines = Path(f"/proc/{self.server.pid}/net/tcp").read_text().splitlines()[1:]
+        rows = [line.split() for line in lines]
         # Established, or closed by the other side alone (RFC 9293, 3.3.2).
         return not any(row[1].endswith(port) and row[3] in ("01", "08") for row in rows)
 

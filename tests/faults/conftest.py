@@ -1,5 +1,6 @@
 """Fixtures of the fault runs."""
 
+import random
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -9,8 +10,9 @@ import pytest
 
 from tests.faults.aftermath import Watch
 from tests.faults.ordeals import Outcome
+from tests.faults.packets import EmulatedPath, emulated_path, find_tun
 from tests.faults.processes import RestartableServer, restartable
-from tests.faults.records import Row, median_and_longest, record
+from tests.faults.records import Row, measured_commit, median_and_longest, record, today
 from tests.faults.senders import Sender, four_senders
 from tests.mariadb import MariaDB
 
@@ -119,14 +121,26 @@ def make_place(request: pytest.FixtureRequest, data: Path) -> Place:
     return Place(data, request.param, url)
 
 
+@pytest.fixture
+def path() -> Iterator[EmulatedPath]:
+    """A path on which packets can be mistreated; its chance follows the seed that pytest shows."""
+    try:
+        find_tun()
+    except OSError as error:
+        pytest.skip(f"packets are mistreated between TUN devices, which cannot be had: {error}")
+    with emulated_path(random.getrandbits(32)) as path:
+        yield path
+
+
 Report = Callable[..., None]
-"""Takes what a `Row` has, but its table, database and command."""
+"""Takes what a `Row` has, but its table, database, command, date and commit."""
 
 
 @pytest.fixture
 def report(request: pytest.FixtureRequest) -> Report:
     """Records a row of the table called after the test's module, with the command that runs this
     very test."""
+    commit = measured_commit()  # what runs is what there was when the run began
 
     def write(
         fault: str,
@@ -151,6 +165,8 @@ def report(request: pytest.FixtureRequest) -> Report:
                 losses=len(losses),
                 recovery=median_and_longest(recovery),
                 command=f"make faults ONLY='{module} and [{case}'",
+                date=today(),
+                commit=commit,
                 note=note,
             )
         )

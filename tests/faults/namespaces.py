@@ -1,4 +1,4 @@
-"""A network of its own for a server process, in which packets can be dropped (Linux, root)."""
+"""Networks of their own for processes and threads, which can drop packets (Linux, root)."""
 
 import ctypes
 import os
@@ -8,30 +8,52 @@ from contextlib import contextmanager
 
 from tests.faults.injection import Injected, require_root
 
+_libc = ctypes.CDLL(None, use_errno=True)
 _NEW_NETWORK = 0x40000000  # CLONE_NEWNET
 APART = ("unshare", "--net", "sh", "-c", 'ip link set lo up && exec "$@"', "sh")
 """Runs the command that follows in a network namespace of its own, with loopback."""
 
 
-def enter(pid: int | str) -> None:
-    """Moves the calling thread into the network namespace of a process."""
+def network_of(pid: int) -> str:
+    """The network namespace of a process, as a file."""
+    return f"/proc/{pid}/ns/net"
+
+
+def own_network() -> int:
+    """The network namespace of the calling thread, as a new descriptor."""
+    return os.open("/proc/thread-self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
+
+
+def unshare_network() -> None:
+    """Moves the calling thread into a new network namespace, where there is nothing yet."""
     require_root()
-    libc = ctypes.CDLL(None, use_errno=True)
-    with open(f"/proc/{pid}/ns/net") as namespace:  # noqa: PTH123 - setns takes a descriptor
-        if libc.setns(namespace.fileno(), _NEW_NETWORK):
-            raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
+    _succeed(_libc.unshare(_NEW_NETWORK))
+
+
+def enter(network: str) -> None:
+    """Moves the calling thread into a network namespace."""
+    require_root()
+    with open(network) as namespace:  # noqa: PTH123 - setns takes a descriptor
+        _succeed(_libc.setns(namespace.fileno(), _NEW_NETWORK))
 
 
 @contextmanager
-def inside(pid: int) -> Iterator[None]:
-    """The calling thread is in the network namespace of a process."""
-    with open("/proc/thread-self/ns/net") as own:  # noqa: PTH123 - setns takes a descriptor
-        enter(pid)
+def inside(network: str) -> Iterator[None]:
+    """The calling thread is in a network namespace. A socket stays where it was made."""
+    own = own_network()
+    try:
+        enter(network)
         try:
             yield
         finally:
-            if ctypes.CDLL(None).setns(own.fileno(), _NEW_NETWORK):
-                raise RuntimeError("cannot go back to the network of this process")
+            _succeed(_libc.setns(own, _NEW_NETWORK))
+    finally:
+        os.close(own)
+
+
+def _succeed(result: int) -> None:
+    if result:
+        raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
 
 
 @contextmanager

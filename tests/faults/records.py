@@ -4,11 +4,14 @@
 that it measured anew. `python -m tests.faults.records` writes the tables of docs/reliability.md.
 """
 
+import datetime
 import json
 import os
 import statistics
+import subprocess
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
+from functools import cache
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -21,7 +24,7 @@ VARIABLE = "EFT_FAULT_RECORDS"
 class Row:
     """One line of a table. `losses` are acknowledged files that were lost or changed; `recovery` is
     the median and the longest time in seconds until the next client was served, where that was
-    measured; `note` is what else was."""
+    measured; `note` is what else was. `date` (ISO 8601) and `commit` tell when, and of what."""
 
     table: str
     fault: str
@@ -31,6 +34,8 @@ class Row:
     losses: int
     recovery: tuple[float, float] | None
     command: str
+    date: str
+    commit: str
     note: str = ""
 
     @property
@@ -42,7 +47,7 @@ class Row:
         shown = "-" if self.recovery is None else "{:.1f} / {:.1f}".format(*self.recovery)
         return (
             self.fault, self.database, self.protocol, f"{self.times:,}", str(self.losses), shown,
-            self.note, f"`{self.command}`",
+            self.note, f"{self.date}, {self.commit}", f"`{self.command}`",
         )  # fmt: skip
 
 
@@ -51,6 +56,29 @@ def median_and_longest(seconds: Sequence[float]) -> tuple[float, float] | None:
     if not seconds:
         return None
     return round(statistics.median(seconds), 3), round(max(seconds), 3)
+
+
+def today() -> str:
+    """The day in ISO 8601, by the clock of this machine."""
+    return datetime.datetime.now(tz=datetime.UTC).date().isoformat()
+
+
+@cache
+def measured_commit(root: Path = ROOT) -> str:
+    """The abbreviated commit of a working tree, with `-dirty` where something but documents, to
+    which the runs themselves write, is not as it was committed; "unknown" outside of Git."""
+    try:
+        commit = _git(root, "rev-parse", "--short", "HEAD").strip()
+        changed = _git(root, "status", "--porcelain", "--", ".", ":(exclude)docs")
+    except (OSError, subprocess.CalledProcessError):
+        return "unknown"
+    return f"{commit}-dirty" if changed else commit
+
+
+def _git(root: Path, *arguments: str) -> str:
+    return subprocess.run(
+        ["git", "-C", str(root), *arguments], capture_output=True, text=True, check=True
+    ).stdout
 
 
 def record(row: Row) -> None:
@@ -71,7 +99,10 @@ def read(path: Path) -> list[Row]:
     return [Row(**row | {"recovery": row["recovery"] and tuple(row["recovery"])}) for row in rows]
 
 
-_HEAD = ("fault", "database", "protocol", "times", "losses", "recovery s", "measured", "command")
+_HEAD = (
+    "fault", "database", "protocol", "times", "losses", "recovery s", "measured", "measured on",
+    "command",
+)  # fmt: skip
 
 
 def table(rows: Sequence[Row]) -> Iterator[str]:

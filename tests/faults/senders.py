@@ -150,6 +150,7 @@ class Sender4(Sender):
         self._large: tuple[bytes, str, bytes] | None = None
 
     def register(self) -> None:
+        self._peer.source = self._chance.choice(self.sources)
         with self._peer:
             self._peer.register()
 

@@ -1,4 +1,4 @@
-"""A network that resets, swallows, stalls, dribbles, delays and loses what is sent."""
+"""A network that resets, swallows, stalls, dribbles, delays, loses and reorders what is sent."""
 
 import time
 from collections.abc import Callable, Iterator
@@ -9,10 +9,12 @@ import pytest
 
 from tests.faults.aftermath import Watch
 from tests.faults.conftest import DATABASES, Place, Tell, make_place
+from tests.faults.impairments import CLEAN, Impairments
 from tests.faults.injection import Injected
 from tests.faults.lengths import tried
-from tests.faults.namespaces import APART, enter, inside, losing_packets
+from tests.faults.namespaces import APART, enter, inside, losing_packets, network_of
 from tests.faults.ordeals import suffer
+from tests.faults.packets import CLIENT_ADDRESS, EmulatedPath
 from tests.faults.processes import restartable
 from tests.faults.relay import Relay, relay_to
 from tests.faults.senders import Sender, four_senders
@@ -133,7 +135,7 @@ def _set_sources(senders: list[Sender], sources: tuple[str, ...]) -> None:
 def test_a_network_that_loses_packets_loses_no_file(place: Place, tell: Tell, times: int) -> None:
     with (
         restartable(place.data, database_url=place.database_url, through=APART) as server,
-        inside(server.pid),
+        inside(network_of(server.pid)),
     ):
         watch = Watch(server, four_senders(server.port))
         watch.warm_up()
@@ -142,7 +144,53 @@ def test_a_network_that_loses_packets_loses_no_file(place: Place, tell: Tell, ti
             lambda watch: losing_packets(watch.server.pid, watch.server.port, 5),
             times=times,
             seconds=0.5,
-            enter=partial(enter, server.pid),
+            enter=partial(enter, network_of(server.pid)),
         )
     note = f"{outcome.struck:,} packets lost; {outcome.note}"
     tell(watch, "network loses 5% of all packets, both ways", outcome, note)
+
+
+@pytest.mark.parametrize(
+    ("fault", "impairments", "effects", "times"),
+    [
+        *tried(
+            "delays packets by 5 to 30 ms, so that they overtake one another, both ways",
+            Impairments(delay_seconds=0.005, jitter_seconds=0.025),
+            ("delayed", "reordered"), name="reordering", short=1, long=20,
+        ),
+        *tried(
+            "loses 3% of all packets, doubles 3%, damages 1%, delays by 2 to 15 ms, both ways",
+            Impairments(0.002, 0.013, loss=0.03, duplication=0.03, corruption=0.01),
+            ("delayed", "reordered", "lost", "duplicated", "corrupted"),
+            name="impaired", short=1, long=20,
+        ),
+    ],
+)  # fmt: skip
+def test_a_network_that_mistreats_packets_loses_no_file_and_fails_no_client(
+    place: Place,
+    path: EmulatedPath,
+    tell: Tell,
+    fault: str,
+    impairments: Impairments,
+    effects: tuple[str, ...],
+    times: int,
+) -> None:
+    with (
+        restartable(place.data, database_url=place.database_url, through=path.through) as server,
+        inside(path.client_network),
+    ):
+        senders = four_senders(server.port)
+        _set_sources(senders, (CLIENT_ADDRESS,))
+        watch = Watch(server, senders)
+        watch.warm_up()
+        outcome = suffer(
+            watch,
+            lambda _watch: path.impaired(impairments, *effects),
+            times=times,
+            seconds=1.0,
+            enter=partial(enter, path.client_network),
+        )
+        counts = path.become(CLEAN)
+    assert outcome.failed == 0
+    seen = ", ".join(f"{getattr(counts, effect):,} {effect}" for effect in effects)
+    tell(watch, f"network {fault}", outcome, f"packets {seen}; {outcome.note}")
