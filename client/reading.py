@@ -10,7 +10,6 @@ from pathlib import Path
 from types import TracebackType
 from typing import BinaryIO, NamedTuple, Self
 
-from client.ahead import Ahead
 from client.errors import FileChanged, FileUnusable, StreamLost
 from client.opening import open_regular
 from protocol.contexts import MAX_CONTENT_BYTES, SEGMENT_BYTES, SMALL_FILE_BYTES, TAG_BYTES
@@ -261,6 +260,8 @@ def segments(content: Content, offset: int) -> Generator[PlainSegment, None, Non
         # A thread that reads from a terminal or a pipe could not be ended.
         yield from _segments(content, offset, 2)
         return
+    from client.ahead import Ahead
+
     with closing(Ahead(_segments(content, offset, _AHEAD + 1), _AHEAD)) as ahead:
         yield from ahead
 

@@ -6,7 +6,6 @@ written again is so under a lock.
 
 import fcntl
 import os
-import shlex
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -75,6 +74,8 @@ def read_text(path: Path, refused_modes: int = 0) -> str | None:
 
 
 def _too_open(path: Path, modes: int) -> BadState:
+    import shlex
+
     able = "read" if modes == READABLE_BY_OTHERS else "change"
     remedy = f"chmod 600 {shlex.quote(str(path))}"
     return BadState(str(path), f"its mode lets others {able} it", remedy)

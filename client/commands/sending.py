@@ -1,12 +1,12 @@
 """Files on their way to a server, over one or more connections."""
 
-import queue
 import sys
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from threading import Event, Thread
+from typing import TYPE_CHECKING
 
 from client.commands.output import Outcome, Row, amount, files, printable
 from client.commands.remote import Progress, PutResult, Remote, SignedReceipt
@@ -16,6 +16,9 @@ from client.progress import Display, is_terminal
 from client.walking import Found
 from protocol.contexts import SMALL_FILE_BYTES
 from protocol.requests4 import Policy
+
+if TYPE_CHECKING:
+    from queue import SimpleQueue
 
 POLICIES = {"never": Policy.NEVER, "if-newer": Policy.IF_OLDER, "always": Policy.ALWAYS}
 _PATIENCE_SECONDS = 2.0
@@ -82,7 +85,9 @@ class Sending:
                 output.file(Row(str(file.path), file.name, Outcome.UNSENT))
 
     def _share(self, remote: Remote, others: int, limit_rate: int | None) -> None:
-        ended: queue.SimpleQueue[BaseException | None] = queue.SimpleQueue()
+        from queue import SimpleQueue
+
+        ended: SimpleQueue[BaseException | None] = SimpleQueue()
 
         def another() -> None:
             with self._context.open(limit_rate=limit_rate) as opened:
@@ -195,7 +200,7 @@ def tell_totals(context: Context, done: str) -> None:
         )
 
 
-def _run(work: Callable[[], None], ended: "queue.SimpleQueue[BaseException | None]") -> None:
+def _run(work: Callable[[], None], ended: "SimpleQueue[BaseException | None]") -> None:
     try:
         work()
     except _Stopped:

@@ -2,7 +2,10 @@
 
 import base64
 import random
+import subprocess
+import sys
 from collections import Counter
+from pathlib import Path
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -40,6 +43,21 @@ def test_a_key_is_read_as_the_library_reads_it(bits: int) -> None:
     pem = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
 
     assert read_rsa_numbers(pem) == key.private_numbers()
+
+
+def test_a_key_is_read_without_the_reader_of_all_formats(rsa_3072: bytes, tmp_path: Path) -> None:
+    (tmp_path / "key.pem").write_bytes(rsa_3072)
+    script = (
+        "import sys; from client.identity4 import load_key;"
+        "load_key(open('key.pem', 'rb').read());"
+        "print('cryptography.hazmat.primitives.serialization' in sys.modules)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script],
+        cwd=tmp_path, capture_output=True, text=True, check=True,
+    )  # fmt: skip
+
+    assert done.stdout == "False\n"
 
 
 def test_a_key_in_another_format_is_left_to_the_library(key: RSAPrivateKey) -> None:
