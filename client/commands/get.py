@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from client.commands.fetching import Wanted, fetch_all
-from client.commands.names import checked_name, checked_prefix
+from client.commands.names import checked_name, checked_prefix, told_of_directory
 from client.commands.options import Subparsers, add_limit_rate, add_overwrite, command
 from client.commands.output import printable
 from client.commands.remote import Remote
@@ -73,8 +73,12 @@ def _to_stdout(context: Context, names: list[str]) -> None:
         raise BadInput("-", "standard output takes neither -r nor --json", "name a directory")
     with context.open(limit_rate=arguments.limit_rate) as remote:
         for name in names:
-            for piece in remote.read(name):
-                _write(piece)
+            try:
+                for piece in remote.read(name):
+                    _write(piece)
+            except NotFound as error:
+                remedy = "standard output takes files"
+                raise told_of_directory(remote, name, error, remedy) from error
 
 
 def _write(piece: bytes) -> None:
@@ -99,7 +103,8 @@ def _single(context: Context, remote: Remote, names: list[str], target: str) -> 
         try:
             entry = remote.stat(name)
         except FileFailed as error:
-            context.output.failed(str(local), name, error)
+            told = told_of_directory(remote, name, error, "give --recursive to fetch what is in it")
+            context.output.failed(str(local), name, told)
         else:
             yield Wanted(entry, local, Path(target) if into else None)
 

@@ -1,6 +1,7 @@
 """Names on the server, as people write them."""
 
-from client.errors import BadInput
+from client.commands.remote import Remote
+from client.errors import BadInput, FileFailed, NotFound
 from protocol.errors import UnsafeName
 from protocol.names import check_path
 
@@ -12,6 +13,13 @@ def checked_name(text: str, origin: str) -> str:
     except UnsafeName as error:
         raise BadInput(origin, str(error), "names are relative paths such as dir/file") from error
     return text
+
+
+def told_of_directory(remote: Remote, name: str, error: FileFailed, remedy: str) -> FileFailed:
+    """The error, or where it is a directory that was taken for a file, one that says so."""
+    if isinstance(error, NotFound) and next(iter(remote.list(f"{name}/")), None) is not None:
+        return NotFound(f"{name!r} is a directory; {remedy}")
+    return error
 
 
 def checked_prefix(text: str, origin: str) -> str:

@@ -182,6 +182,19 @@ def test_a_directory_that_is_not_there(
     assert capsys.readouterr().err == "Fatal: 'photo': no file begins so\n"
 
 
+@pytest.mark.parametrize("target", [".", "-"])
+def test_a_directory_is_told_from_what_is_not_there(
+    stocked: FakeServer, capsys: pytest.CaptureFixture[str], work: Path, target: str
+) -> None:
+    assert stocked.run("get", "photos", target) == ExitStatus.FILE_FAILED
+    assert stocked.run("get", "photo", target) == ExitStatus.FILE_FAILED
+
+    directory, nothing = capsys.readouterr().err.splitlines()
+    assert directory.startswith("Fatal: 'photos' is a directory; ")
+    assert nothing == "Fatal: 'photo': no such file"
+    assert tree(work) == {}
+
+
 @pytest.mark.parametrize(
     ("arguments", "text"),
     [

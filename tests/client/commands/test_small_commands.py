@@ -140,13 +140,49 @@ def test_rm_recursive_asks(
     assert ("a/b" in stocked.entries) is not answer
 
 
-@pytest.mark.parametrize("arguments", [["-r", "a"], ["-r", ""], ["-r", "no"], [""], ["-rf", ""]])
+@pytest.mark.parametrize("arguments", [["-r", "a"], ["-r", ""], [""], ["-rf", ""]])
 def test_rm_without_a_terminal_or_a_name_removes_nothing(
     stocked: FakeServer, arguments: list[str]
 ) -> None:
     assert stocked.run("rm", *arguments) == ExitStatus.BAD_INPUT
 
     assert len(stocked.entries) == 3
+
+
+def test_rm_recursive_names_what_is_missing(
+    stocked: FakeServer, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(removing, "confirm", lambda _question: True)
+    assert stocked.run("rm", "-r", "no", "ab") == ExitStatus.FILE_FAILED
+
+    assert capsys.readouterr().err == "Fatal: 'no': no file begins so\n"
+    assert sorted(stocked.entries) == ["a", "a/b"]
+
+
+@pytest.mark.parametrize("command", ["rm", "rm -f", "stat", "mv"])
+def test_a_directory_is_told_from_what_is_not_there(
+    stocked: FakeServer, capsys: pytest.CaptureFixture[str], command: str
+) -> None:
+    new = ["x"] if command == "mv" else []
+    assert stocked.run(*command.split(), "ab", *new) == ExitStatus.FILE_FAILED
+
+    assert capsys.readouterr().err.startswith("Fatal: 'ab' is a directory; ")
+    assert len(stocked.entries) == 3
+
+
+@pytest.mark.parametrize(("new", "name"), [("x/", "x/c"), ("x/y/", "x/y/c"), ("/", "c")])
+def test_mv_into_a_directory_keeps_the_rest_of_the_name(
+    stocked: FakeServer, new: str, name: str
+) -> None:
+    assert stocked.run("mv", "ab/c", new) == 0
+
+    assert sorted(stocked.entries) == sorted(["a", "a/b", name])
+
+
+def test_mv_says_how_to_replace(stocked: FakeServer, capsys: pytest.CaptureFixture[str]) -> None:
+    assert stocked.run("mv", "a", "ab/c") == ExitStatus.FILE_FAILED
+
+    assert capsys.readouterr().err == "Fatal: 'ab/c' exists; --force replaces it\n"
 
 
 def test_mv(stocked: FakeServer, capsys: pytest.CaptureFixture[str]) -> None:
