@@ -244,7 +244,11 @@ def test_register_with_what_cannot_be(stranger: FakeServer, arguments: list[str]
 
 @pytest.mark.parametrize(
     ("token", "text"),
-    [("", "it wants a token"), ("wrong", "the token is wrong, used up, expired or for another")],
+    [
+        ("", "it wants a token"),
+        ("", "by --token-file or EFT_TOKEN"),
+        ("wrong", "the token is wrong, used up, expired or for another"),
+    ],
 )
 def test_a_refused_registration_says_what_may_be_wrong(
     stranger: FakeServer,
