@@ -5,9 +5,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from client.commands.fetching import Wanted, fetch_all
-from client.commands.names import checked_name, checked_prefix, told_of_directory
+from client.commands.names import checked_name, checked_prefix, files_of, no_such, told_of_directory
 from client.commands.options import Subparsers, add_limit_rate, add_overwrite, command
-from client.commands.output import printable
 from client.commands.remote import Remote
 from client.commands.running import Context
 from client.errors import BadInput, FileFailed, FileUnusable, NotFound, NotWritten
@@ -123,7 +122,7 @@ def _below(context: Context, remote: Remote, names: list[str], root: Path) -> It
         # As in `put`: without a final slash the directory itself comes along.
         kept = len(prefix) if name.endswith("/") else prefix[:-1].rfind("/") + 1
         found = False
-        for entry in remote.list(prefix):
+        for entry in files_of(remote, name):
             found = True
             try:
                 check_path(entry.name)
@@ -133,8 +132,7 @@ def _below(context: Context, remote: Remote, names: list[str], root: Path) -> It
             else:
                 yield Wanted(entry, root.joinpath(*entry.name[kept:].split("/")), root)
         if not found:
-            missing = NotFound(f"{printable(name)!r}: no file begins so")
-            context.output.failed(None, name, missing)
+            context.output.failed(None, name, no_such(name))
 
 
 def _check_distinct(wanted: list[Wanted]) -> None:

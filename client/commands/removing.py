@@ -1,7 +1,7 @@
 """`rm`: removes files from the server."""
 
 from client.commands.asking import confirm
-from client.commands.names import checked_name, checked_prefix, told_of_directory
+from client.commands.names import checked_name, checked_prefix, files_of, no_such, told_of_directory
 from client.commands.options import Subparsers, command
 from client.commands.output import Outcome, Row, files, printable
 from client.commands.remote import Remote
@@ -35,19 +35,19 @@ def run(context: Context) -> None:
         if not arguments.recursive:
             names = checked
         else:
-            names = _below(context, remote, checked)
+            names = _below(context, remote)
             if names and not arguments.force:
                 _confirm(len(names), arguments.names)
         for name in names:
             _remove(context, remote, name)
 
 
-def _below(context: Context, remote: Remote, prefixes: list[str]) -> list[str]:
+def _below(context: Context, remote: Remote) -> list[str]:
     found: set[str] = set()
-    for prefix, name in zip(prefixes, context.arguments.names, strict=True):
-        below = {entry.name for entry in remote.list(prefix)}
+    for name in context.arguments.names:
+        below = {entry.name for entry in files_of(remote, name)}
         if not below and not context.arguments.force:
-            context.output.failed(None, name, NotFound(f"{printable(name)!r}: no file begins so"))
+            context.output.failed(None, name, no_such(name))
         found |= below
     return sorted(found)
 

@@ -115,7 +115,12 @@ def test_rm_force_does_not_mind_what_is_missing(stocked: FakeServer) -> None:
 
 @pytest.mark.parametrize(
     ("arguments", "left"),
-    [(["-rf", "a"], ["a", "ab/c"]), (["-r", "-f", "a/", "ab"], ["a"]), (["-rf", "/"], [])],
+    [
+        (["-rf", "a"], ["a", "ab/c"]),
+        (["-r", "-f", "a/", "ab"], ["a"]),
+        (["-rf", "/"], []),
+        (["-rf", "ab/c"], ["a", "a/b"]),
+    ],
 )
 def test_rm_recursive(stocked: FakeServer, arguments: list[str], left: list[str]) -> None:
     assert stocked.run("rm", *arguments) == 0
@@ -149,13 +154,22 @@ def test_rm_without_a_terminal_or_a_name_removes_nothing(
     assert len(stocked.entries) == 3
 
 
+@pytest.mark.parametrize("command", ["get", "rm", "stat"])
+def test_a_name_with_a_slash_behind_it_is_no_file(
+    stocked: FakeServer, capsys: pytest.CaptureFixture[str], command: str
+) -> None:
+    assert stocked.run(command, "ab/") == ExitStatus.BAD_INPUT
+
+    assert "NAME: 'ab/' is a directory; name a file, or give --recursive" in capsys.readouterr().err
+
+
 def test_rm_recursive_names_what_is_missing(
     stocked: FakeServer, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(removing, "confirm", lambda _question: True)
     assert stocked.run("rm", "-r", "no", "ab") == ExitStatus.FILE_FAILED
 
-    assert capsys.readouterr().err == "Fatal: 'no': no file begins so\n"
+    assert capsys.readouterr().err == "Fatal: 'no': no such file or directory\n"
     assert sorted(stocked.entries) == ["a", "a/b"]
 
 
