@@ -17,7 +17,7 @@ from protocol.cksum import Cksum
 from protocol.generations import Generation
 from protocol.messages3 import SendFile
 
-# Two buffers of this size fit a core's cache: measured faster than 128 KiB and 1 MiB.
+# Measured: less processor time for each GiB than with 128 or 256 KiB; 4 MiB gain nothing more.
 PIECE_BYTES = 1 << 20
 _AHEAD = 4
 _MAX_UINT32 = (1 << 32) - 1

@@ -7,6 +7,7 @@ import select
 import socket
 from collections.abc import Iterator
 from contextlib import ExitStack
+from typing import TypeVar
 
 from client.address import Address
 from client.connection import connect_to
@@ -17,6 +18,8 @@ from protocol.decoder4 import FrameDecoder
 from protocol.errors import ProtocolError
 from protocol.fields import Buffer
 from protocol.messages4 import DATA_RESPONSES, Content, Done
+
+R = TypeVar("R", Content, Done)
 
 _PATIENCE_SECONDS = 10.0
 """For the server's word that a ticket is good: who only lets TLS pass may never answer."""
@@ -77,7 +80,7 @@ class DataChannel:
         except OSError as error:
             raise _lost(error) from error
 
-    def receive(self, kind: type[Content | Done]) -> Content | Done:
+    def receive(self, kind: type[R]) -> R:
         """The next message, of this kind; sealed content in it is valid until the next call.
 
         Raises `ConnectionLost`, also when the server ends the connection or what comes is none.

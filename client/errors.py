@@ -21,7 +21,7 @@ class ExitStatus(IntEnum):
     NO_CONNECTION = 3, "the server could not be reached, or the connection was lost too often"
     REFUSED = 4, "the server refused to register this name, or refused this client"
     SERVER_FAULT = 5, "the server keeps answering with an error, or breaks the protocol"
-    NOT_WRITTEN = 6, "the identity or the output could not be written"
+    NOT_WRITTEN = 6, "no room or no leave to write: the identity, the output, fetched files"
     NOT_TRUSTED = 7, "the server is unknown, or is not the one that it was; nothing was sent"
     INTERRUPTED = 130, "interrupted from the keyboard"
 
@@ -46,7 +46,7 @@ class BadIdentity(BadInput):
 
 
 class NotWritten(ClientError):
-    """The machine's: me.info, priv.key or the output was not written. Make room or permit it."""
+    """The machine's: a file here or the output was not written. Make room or permit it."""
 
     status = ExitStatus.NOT_WRITTEN
 

@@ -42,13 +42,19 @@ _MEANINGS: Mapping[Reason, tuple[type[ClientError], str]] = MappingProxyType(
     }
 )
 
+# Of these the server's text says the same, and which file it is.
+_TOLD_BY_NAME = frozenset({NotFound, Exists})
+
 
 def refusal(refused: Refused) -> ClientError:
     """The error; where the server says that a retry is worth it, a `ServerBusy`."""
     kind, meaning = _MEANINGS[refused.reason]
     if kind is ServerFull and refused.retry_after:
         kind = ServerBusy
-    text = f"{meaning} ({_shown(refused.text)})" if refused.text else meaning
+    if refused.text and kind in _TOLD_BY_NAME:
+        text = _shown(refused.text)
+    else:
+        text = f"{meaning} ({_shown(refused.text)})" if refused.text else meaning
     if kind is TooManyAttempts and refused.retry_after:
         text += f"; try again in {refused.retry_after} s"
     error = kind(text)

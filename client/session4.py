@@ -65,6 +65,7 @@ _MAX_REQUEST_ID = (1 << 32) - 1
 _LAST_WORD_SECONDS = 5.0
 
 R = TypeVar("R", bound=Response4)
+C = TypeVar("C", Content, Done)
 
 
 class Channel(Protocol):
@@ -90,7 +91,7 @@ class Data(Protocol):
     def send(self, *parts: Buffer) -> None:
         """Hands over all parts."""
 
-    def receive(self, kind: type[Content | Done]) -> Content | Done:
+    def receive(self, kind: type[C]) -> C:
         """The next message, of this kind."""
 
 
@@ -274,7 +275,7 @@ class Session4:
         if self._data is None:
             return _expect(Content, self._matching(request_id))
         try:
-            return _expect(Content, self._data.receive(Content))
+            return self._data.receive(Content)
         except ServerSilent:
             raise
         except ConnectionLost:

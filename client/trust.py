@@ -64,9 +64,15 @@ class Trust(NamedTuple):
         if self.ca_file is not None:  # a mistake in it is told also where the certificate is known
             self._verifying_context()
         if entry is not None and entry.fingerprint is not None:
+            server = self._pinned(entry.fingerprint)
             if self.fingerprint not in (None, entry.fingerprint):
-                raise self._changed(entry.shown_fingerprint, self.fingerprint or b"")
-            return self._pinned(entry.fingerprint)
+                server.tls.close()
+                raise WrongFingerprint(
+                    f"{self.address} is the server that it was, {entry.shown_fingerprint}, and not"
+                    " the one that --fingerprint names; nothing was sent. Correct the option, or"
+                    " leave it out"
+                )
+            return server
         if self.fingerprint is not None:
             server = self._pinned(self.fingerprint)
             if entry is None:
@@ -122,8 +128,8 @@ class Trust(NamedTuple):
     def _changed(self, known: str, presented: bytes) -> ServerChanged:
         shown = format_fingerprint(presented)
         return ServerChanged(
-            f"{self.address} is not the server that it was: known is {known}, presented or asked"
-            f" for is {shown}. Somebody may be between you and the server and read or alter"
+            f"{self.address} is not the server that it was: known is {known}, presented"
+            f" is {shown}. Somebody may be between you and the server and read or alter"
             " everything; or its certificate was renewed. Nothing was sent. Ask the server's"
             " operator for the new fingerprint; only if it is the same, replace the stored one"
             " (trust command)",

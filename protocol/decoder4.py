@@ -15,8 +15,8 @@ from collections.abc import Iterator, Mapping
 from typing import Generic, TypeVar
 
 from protocol.errors import ProtocolError
-from protocol.fields import Record
 from protocol.header import MAX_PAYLOAD_BYTES, MESSAGE_HEADER_BYTES, MessageHeader
+from protocol.records import Record
 
 M = TypeVar("M", bound=Record)
 

@@ -3,8 +3,8 @@
 from collections.abc import Mapping
 from types import MappingProxyType
 
-from protocol.fields import Record
 from protocol.header import MessageHeader
+from protocol.records import Record
 from protocol.requests4 import (
     Abandon,
     Attach,

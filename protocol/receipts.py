@@ -4,8 +4,9 @@ import struct
 from collections.abc import Sequence
 from typing import ClassVar
 
-from protocol.fields import I64, Layout, Prefixed, Record
+from protocol.fields import I64, Prefixed
 from protocol.merkle import HASH_BYTES, MerkleTree
+from protocol.records import Layout, Record
 from protocol.requests4 import CLIENT_ID, CLIENT_NAME, NAME, SHA256, SIZE, UPLOAD_ID
 from protocol.responses4 import RECEIPT_KEY
 from protocol.smallfiles import SmallFile

@@ -26,15 +26,14 @@ from protocol.fields import (
     Enumerated,
     Exact,
     Field,
-    Layout,
     Number,
     Reader,
-    Record,
     Rest,
     Text,
 )
 from protocol.header import CLIENT_ID_BYTES, MAX_PAYLOAD_BYTES
 from protocol.names import NAME_BYTES
+from protocol.records import Layout, Record
 
 MAX_LISTED = 1000
 """The most entries that one *list* asks for."""

@@ -21,15 +21,13 @@ from protocol.fields import (
     Exact,
     Flagged,
     Hashes,
-    Layout,
     Number,
-    Record,
-    Records,
     Remainder,
     Rest,
     Text,
 )
 from protocol.header import MAX_PAYLOAD_BYTES
+from protocol.records import Layout, Record, Records
 from protocol.requests4 import (
     CLIENT_ID,
     CLIENT_NAME,

@@ -72,7 +72,10 @@ def _answer(config: Config, flags: dict[str, object]) -> int:
 
     if sys.stdout is None:  # `>&-`: a token, say, would be made and seen by nobody
         raise ConfigurationError("standard output is closed, which the answer goes to")
-    return commands.run(commands.Call(config, flags, print, complain, _confirm))
+    call = commands.Call(config, flags, print, sys.stdout.flush, complain, _confirm)
+    status = commands.run(call)
+    sys.stdout.flush()  # at its exit the interpreter would fail with a traceback
+    return status
 
 
 def _confirm(question: str) -> bool:

@@ -1,7 +1,7 @@
 """What operators change: tokens for registration, and clients shut out, let in or removed.
 
 All of it is one transaction in the database each, so that it may be done while the server runs,
-and an entry in the audit trail.
+and an entry in the audit trail, made before the answer is printed: that may fail.
 """
 
 import hashlib
@@ -58,7 +58,8 @@ def create_token(
 ) -> None:
     """Prints a new token that is good for one registration within so many seconds.
 
-    Only its SHA-256 is kept. Raises `ConfigurationError` when no client can have this name.
+    Only its SHA-256 is kept. Raises `ConfigurationError` when no client can have this name, and
+    passes on the `OSError` of `show` once the token, which nobody has seen, is removed again.
     """
     if name is not None:
         _check_name(repository, name, max_name_bytes)
@@ -66,9 +67,16 @@ def create_token(
     digest = hashlib.sha256(token.encode()).digest()
     created = int(now())
     repository.add_token(Token(digest, name, created + seconds, created))
-    show(token)
     shown = digest.hex()[:_SHOWN_DIGITS]
     _record(repository, Action.TOKEN_CREATED, client=name, subjects=(shown,))
+    try:
+        # Not before it is good: whoever reads it may use it at once.
+        show(token)
+    except OSError as error:
+        repository.remove_token(digest)
+        _record(repository, Action.TOKEN_REVOKED, subjects=(shown,))
+        cause = f"{error.strerror}; the token was removed again"
+        raise OSError(error.errno, cause) from error
 
 
 def _record(
@@ -154,8 +162,8 @@ def revoke_token(repository: Repository, show: Printer, prefix: str) -> None:
     if not found or not repository.remove_token(found[0]):
         raise ConfigurationError(f"no digest begins with {prefix}: see `token list`")
     shown = found[0].hex()[:_SHOWN_DIGITS]
-    show(f"revoked {shown}")
     _record(repository, Action.TOKEN_REVOKED, subjects=(shown,))
+    show(f"revoked {shown}")
 
 
 def set_disabled(repository: Repository, show: Printer, name_or_id: str, *, disabled: bool) -> None:
@@ -163,9 +171,9 @@ def set_disabled(repository: Repository, show: Printer, name_or_id: str, *, disa
     client = find_client(repository, name_or_id)
     if not repository.set_disabled(client.id, disabled):
         raise unknown_client(name_or_id)
-    show(f"{'disabled' if disabled else 'enabled'} {client.name}")
     action = Action.CLIENT_DISABLED if disabled else Action.CLIENT_ENABLED
     _record(repository, action, client_id=client.id, client=client.name)
+    show(f"{'disabled' if disabled else 'enabled'} {client.name}")
 
 
 def remove_client(
@@ -184,10 +192,10 @@ def remove_client(
         return 1
     if repository.remove_client(client.id) is None:
         raise unknown_client(name_or_id)
-    show(f"removed {client.name} and {usage.files} files")
     _record(
         repository, Action.CLIENT_REMOVED, client_id=client.id, client=client.name, size=usage.size
     )
+    show(f"removed {client.name} and {usage.files} files")
     return 0
 
 
@@ -201,6 +209,6 @@ def shorten_trail(repository: Repository, show: Printer, before: int) -> None:
             f"{format_time(before)} is yet to come: name a moment that is past, such as 365d"
         )
     forgotten = repository.forget_events(before * MICROSECONDS)
-    show(f"removed {forgotten} events from before {format_time(before)}")
     told = f"{forgotten} before {format_time(before)}"
     _record(repository, Action.TRAIL_SHORTENED, subjects=(told,))
+    show(f"removed {forgotten} events from before {format_time(before)}")

@@ -222,12 +222,14 @@ def _add_json(parser: argparse.ArgumentParser) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """A command that was given, and where its answer goes; `confirm` is asked before something is
+    """A command that was given, and where its answer goes: what `show` was given is written when
+    `flush` returns, and `OSError` says that it cannot be. `confirm` is asked before something is
     lost."""
 
     config: Config
     flags: Mapping[str, Any]
     show: Print
+    flush: Callable[[], None]
     complain: Callable[[ServerError], None]
     confirm: Callable[[str], bool]
 
@@ -242,7 +244,10 @@ class Call:
 
 
 def run(call: Call) -> int:
-    """Carries the command out and returns the exit status. Raises `ServerError`."""
+    """Carries the command out and returns the exit status.
+
+    Raises `ServerError`, and `OSError` when the answer cannot be written.
+    """
     from server import administration, inspection  # what is behind them takes long to load
 
     signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # as `files list | head` expects
@@ -308,8 +313,14 @@ def _run_token(call: Call, repository: "Repository") -> int:
 
     match call.flags["action"]:
         case "create":
+            signal.signal(signal.SIGPIPE, signal.SIG_IGN)  # a token that nobody sees is removed
+
+            def show(token: str) -> None:
+                call.show(token)
+                call.flush()
+
             administration.create_token(
-                repository, call.show, name=call.flags["name"], seconds=call.flags["expires"],
+                repository, show, name=call.flags["name"], seconds=call.flags["expires"],
                 max_name_bytes=call.config.max_name_bytes,
             )  # fmt: skip
         case "list":

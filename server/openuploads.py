@@ -39,16 +39,17 @@ class DataLink:
         self._turn = threading.Lock()
         self.busy = False
         """Whether a download is on its way."""
+        self.broken = False
+        """Whether a download failed here: nothing may be sent any more, what has come is read."""
         self.finish = finish
         self.cut = cut
 
     def send(self, parts: Iterable[Buffer]) -> None:
-        """Sends to the client; raises `DataConnectionLost`, after which the connection is cut."""
+        """Sends to the client, within `sending`; raises `DataConnectionLost`."""
         try:
             with self._turn:
                 self._send(parts)
         except OSError as error:
-            self.cut()
             raise DataConnectionLost(error.strerror or str(error)) from error
 
     @contextmanager
@@ -58,6 +59,7 @@ class DataLink:
         try:
             yield
         except BaseException:  # whatever it was, the client must not wait for the rest
+            self.broken = True
             self.cut()
             raise
         finally:
@@ -183,8 +185,10 @@ class OpenUploads:
 
     @property
     def link(self) -> DataLink | None:
-        """The data connection, if there is one."""
-        return self._link
+        """The data connection that content may be sent on, if there is one."""
+        link = self._link
+        # The thread that reads from a broken one may not have seen its end yet.
+        return None if link is None or link.broken else link
 
     @property
     def closed(self) -> bool:

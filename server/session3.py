@@ -13,7 +13,6 @@ The rules, all of which live here:
 """
 
 import hmac
-import logging
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -49,9 +48,8 @@ from server.keys import KeyFile, new_aes_key, new_client_id, parse_public_key, w
 from server.keytable import Keyed, KeyTable
 from server.receiving import Receiver, Upload
 from server.repository import Action, Client, NameTaken, Repository
+from server.requestlog import RequestLog
 from server.trail import Trail
-
-_requests = logging.getLogger("server.requests")
 
 _HEAD_BYTES = 4096
 # An honest client sends a file at most four times; a padding oracle needs about 122 tries a byte.
@@ -93,7 +91,7 @@ class Session3:
         self._trail = Trail(services.audit, address)
         self._subject: Client | None = None
         self._failure: ServerError | ProtocolError | None = None
-        self._began = 0.0
+        self._log = RequestLog(address)
         self._bytes = 0
         self._head_buffer = bytearray(_HEAD_BYTES)
         self._buffer = memoryview(self._head_buffer)
@@ -167,9 +165,7 @@ class Session3:
         except ProtocolError as error:
             self.ended = True
             generation = self._decoder.generation or GENERATION_2023A
-            _requests.warning(
-                "broken request", extra={"address": self._address, "cause": str(error)}
-            )
+            self._log.tell_broken(error)
             yield generation.pack_response(GeneralError())
 
     def close(self) -> None:
@@ -190,7 +186,8 @@ class Session3:
         if isinstance(head.request, SendPacket) and head.request.packet > 1:
             self._bytes += head.content_bytes
         else:
-            self._failure, self._began, self._bytes = None, time.monotonic(), head.content_bytes
+            self._failure, self._bytes = None, head.content_bytes
+            self._log.begin()
         if isinstance(head.request, SendFile | SendPacket) and self._failure is None:
             try:
                 self._open_content(head, head.request)
@@ -221,7 +218,10 @@ class Session3:
             and head.request.packet < head.request.total_packets
         ):
             return
-        self._log_request(head)
+        self._log.tell(
+            type(head.request).__name__, head.generation.name, head.client_id, self._failure,
+            self._bytes,
+        )  # fmt: skip
         self._tell(head)
         if self._failure is not None:
             response = _refusal(head, self._failure)
@@ -401,21 +401,6 @@ class Session3:
         # Whoever fails has given a name, and may have given any.
         client = self._subject if self._failure is None else None
         self._trail.tell(self._trail.event(action, client, self._failure))
-
-    def _log_request(self, head: RequestHead) -> None:
-        extra: dict[str, object] = {
-            "address": self._address,
-            "client": head.client_id.hex(),
-            "request": type(head.request).__name__,
-            "generation": head.generation.name,
-            "outcome": "ok" if self._failure is None else type(self._failure).__name__,
-            "bytes": self._bytes,
-            "seconds": round(time.monotonic() - self._began, 6),
-        }
-        if self._failure is not None:
-            extra["cause"] = str(self._failure)
-        level = logging.INFO if self._failure is None else logging.WARNING
-        _requests.log(level, "request", extra=extra)
 
 
 def _refusal(head: RequestHead, error: ServerError | ProtocolError) -> Response:

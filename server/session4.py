@@ -12,7 +12,6 @@ The rules, all of which live here:
   access, also ends the connection.
 """
 
-import logging
 import time
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
@@ -62,13 +61,12 @@ from server.receiptkey import ReceiptKey
 from server.receiving import Receiver
 from server.refusals import Failure, explain
 from server.repository import Action, Client, Event, Repository
+from server.requestlog import RequestLog
 from server.segmentmemory import SegmentMemory
 from server.smallfiles import Arrived, SmallFiles
 from server.tickets import Tickets
 from server.trail import Trail
 from server.uploading import Uploads
-
-_requests = logging.getLogger("server.requests")
 
 Buffer = bytes | memoryview
 
@@ -108,7 +106,7 @@ class Session4:
         self._open_uploads: OpenUploads | None = None
         self._small = Batches(services.small_files)
         self._trail = Trail(services.audit, address)
-        self._began = 0.0
+        self._requests = RequestLog(address)
         self.ended = False
         """Whether the connection must be closed once everything yielded has been sent."""
 
@@ -207,7 +205,7 @@ class Session4:
     # One request
 
     def _answer(self, request_id: int, request: Request4) -> Iterator[Buffer]:
-        self._began = time.monotonic()
+        self._requests.begin()
         try:
             self._check_turn(request)
             match request:
@@ -392,16 +390,5 @@ class Session4:
     def _log(
         self, request: str | None, failure: Failure | None, size: int, files: int | None = None
     ) -> None:
-        extra: dict[str, object] = {
-            "address": self._address,
-            "client": self._client.id.hex() if self._client else "",
-            "request": request or "",
-            "generation": "4",
-            "outcome": "ok" if failure is None else type(failure).__name__,
-            **({} if files is None else {"files": files}),
-            "bytes": size,
-            "seconds": round(time.monotonic() - self._began, 6),
-        }
-        if failure is not None:
-            extra["cause"] = str(failure)
-        _requests.log(logging.INFO if failure is None else logging.WARNING, "request", extra=extra)
+        client_id = self._client.id if self._client else None
+        self._requests.tell(request or "", "4", client_id, failure, size, files)

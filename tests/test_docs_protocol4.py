@@ -2,9 +2,9 @@
 
 from pathlib import Path
 
-from protocol.fields import Record
 from protocol.messages4 import REQUESTS, RESPONSES, Reason
 from protocol.receipts import RECEIPT_MAGIC
+from protocol.records import Record
 
 DOCUMENT = (Path(__file__).parent.parent / "docs" / "protocol-4.md").read_text(encoding="utf-8")
 

@@ -1,29 +1,24 @@
 """`get`: fetches files."""
 
-import os
-import stat
 import sys
-import time
 from collections.abc import Iterator
-from functools import partial
 from pathlib import Path
-from typing import NamedTuple
 
-from client.commands.names import checked_name, checked_prefix
+from client.commands.fetching import Wanted, fetch_all
+from client.commands.names import checked_name, checked_prefix, files_of, no_such, told_of_directory
 from client.commands.options import Subparsers, add_limit_rate, add_overwrite, command
-from client.commands.output import Outcome, Row, amount, printable
-from client.commands.remote import Progress, Remote
+from client.commands.remote import Remote
 from client.commands.running import Context
 from client.errors import BadInput, FileFailed, FileUnusable, NotFound, NotWritten
 from protocol.errors import UnsafeName
 from protocol.names import check_path
-from protocol.responses4 import Entry
 
 _DESCRIPTION = """\
 Fetch files from the server. With one NAME it goes to TARGET, a path or a directory (default: the
 current one); with several, TARGET comes last and is a directory. - as TARGET is standard output.
 Times and permissions are those that the files were sent with. A file is there under its name only
-when it is complete and verified; a transfer that was interrupted goes on where it stopped.
+when it is complete and verified; a transfer that was interrupted goes on where it stopped. A full
+disk ends it.
 
 With --recursive the arguments are directories: `get -r photos DIR` makes DIR/photos/...,
 `get -r photos/ DIR` puts what is in it straight into DIR, `get -r / DIR` fetches everything.
@@ -32,12 +27,6 @@ Nothing is ever written outside DIR, whatever the server says.
   eft-client get 2026/november/report.txt .
   eft-client get -r 2026/ backup --overwrite if-newer
   eft-client get etc.tar - | tar t"""
-
-
-class _Wanted(NamedTuple):
-    entry: Entry
-    local: Path
-    root: Path | None  # the directory that the file must not leave
 
 
 def add(commands: Subparsers) -> None:
@@ -74,7 +63,7 @@ def run(context: Context) -> None:
         else:
             wanted = list(_single(context, remote, names, target))
         _check_distinct(wanted)
-        _fetch_all(context, remote, wanted)
+        fetch_all(context, remote, wanted)
 
 
 def _to_stdout(context: Context, names: list[str]) -> None:
@@ -83,8 +72,12 @@ def _to_stdout(context: Context, names: list[str]) -> None:
         raise BadInput("-", "standard output takes neither -r nor --json", "name a directory")
     with context.open(limit_rate=arguments.limit_rate) as remote:
         for name in names:
-            for piece in remote.read(name):
-                _write(piece)
+            try:
+                for piece in remote.read(name):
+                    _write(piece)
+            except NotFound as error:
+                remedy = "standard output takes files"
+                raise told_of_directory(remote, name, error, remedy) from error
 
 
 def _write(piece: bytes) -> None:
@@ -100,7 +93,7 @@ def _write(piece: bytes) -> None:
         raise NotWritten(f"standard output takes no more: {error.strerror}") from error
 
 
-def _single(context: Context, remote: Remote, names: list[str], target: str) -> Iterator[_Wanted]:
+def _single(context: Context, remote: Remote, names: list[str], target: str) -> Iterator[Wanted]:
     into = target.endswith("/") or _is_directory(target)
     if len(names) > 1 and not into:
         raise BadInput("TARGET", f"{target!r} is no directory", "the last argument must be one")
@@ -109,9 +102,10 @@ def _single(context: Context, remote: Remote, names: list[str], target: str) -> 
         try:
             entry = remote.stat(name)
         except FileFailed as error:
-            context.output.failed(str(local), name, error)
+            told = told_of_directory(remote, name, error, "give --recursive to fetch what is in it")
+            context.output.failed(str(local), name, told)
         else:
-            yield _Wanted(entry, local, Path(target) if into else None)
+            yield Wanted(entry, local, Path(target) if into else None)
 
 
 def _is_directory(target: str) -> bool:
@@ -122,13 +116,13 @@ def _is_directory(target: str) -> bool:
         raise BadInput("TARGET", f"{target!r}: {cause}", "name another one") from error
 
 
-def _below(context: Context, remote: Remote, names: list[str], root: Path) -> Iterator[_Wanted]:
+def _below(context: Context, remote: Remote, names: list[str], root: Path) -> Iterator[Wanted]:
     for name in names:
         prefix = checked_prefix(name, "NAME")
         # As in `put`: without a final slash the directory itself comes along.
         kept = len(prefix) if name.endswith("/") else prefix[:-1].rfind("/") + 1
         found = False
-        for entry in remote.list(prefix):
+        for entry in files_of(remote, name):
             found = True
             try:
                 check_path(entry.name)
@@ -136,13 +130,12 @@ def _below(context: Context, remote: Remote, names: list[str], root: Path) -> It
             except UnsafeName as error:
                 context.output.failed(None, entry.name, FileUnusable(str(error)))
             else:
-                yield _Wanted(entry, root.joinpath(*entry.name[kept:].split("/")), root)
+                yield Wanted(entry, root.joinpath(*entry.name[kept:].split("/")), root)
         if not found:
-            missing = NotFound(f"{printable(name)!r}: no file begins so")
-            context.output.failed(None, name, missing)
+            context.output.failed(None, name, no_such(name))
 
 
-def _check_distinct(wanted: list[_Wanted]) -> None:
+def _check_distinct(wanted: list[Wanted]) -> None:
     seen: dict[Path, str] = {}
     for one in wanted:
         earlier = seen.setdefault(one.local, one.entry.name)
@@ -152,76 +145,3 @@ def _check_distinct(wanted: list[_Wanted]) -> None:
                 f"{one.entry.name!r} and {earlier!r} would both become {str(one.local)!r}",
                 "fetch one of them to another TARGET",
             )
-
-
-def _fetch_all(context: Context, remote: Remote, wanted: list[_Wanted]) -> None:
-    from client.commands.sending import tell_totals
-    from client.progress import Display
-
-    output = context.output
-    display = Display(
-        sys.stderr,
-        quiet=output.quiet or output.json_lines,
-        files=len(wanted),
-        total=sum(one.entry.size for one in wanted),
-        action="fetching",
-    )
-    left = {one.local: one for one in wanted}
-    try:
-        with display:
-            output.aside = display.aside
-            for one in wanted:
-                name = one.entry.name
-                _fetch(context, remote, one, partial(display.advance, name))
-                del left[one.local]
-                display.finish(name, one.entry.size)
-    finally:
-        for one in left.values():
-            output.file(Row(str(one.local), one.entry.name, Outcome.UNSENT))
-    tell_totals(context, "fetched")
-
-
-def _fetch(context: Context, remote: Remote, one: _Wanted, progress: Progress) -> None:
-    output, name, local = context.output, one.entry.name, str(one.local)
-    began = time.monotonic()
-    try:
-        if not _is_due(one, context.arguments.overwrite):
-            output.step(f"{printable(local)}: is there already, skipped")
-            output.file(Row(local, name, Outcome.SKIPPED))
-            return
-        _make_room(one)
-        entry = remote.get(name, one.local, progress=progress, size=one.entry.size)
-    except (FileFailed, NotWritten) as error:
-        output.failed(local, name, error)
-        return
-    except OSError as error:
-        cause = error.strerror or str(error)
-        output.failed(local, name, FileUnusable(f"{local!r} cannot be written: {cause}"))
-        return
-    digest = entry.sha256.hex() if entry.sha256 else None
-    seconds = round(time.monotonic() - began, 3)
-    output.file(Row(local, name, Outcome.VERIFIED, entry.size, digest, seconds))
-    output.step(f"{printable(local)}: {amount(entry.size)}, SHA-256 {digest}, fetched")
-
-
-def _is_due(one: _Wanted, overwrite: str) -> bool:
-    """Whether to fetch it; raises `FileUnusable` where a file must not take the place."""
-    try:
-        status = os.lstat(one.local)
-    except (FileNotFoundError, NotADirectoryError):
-        return True
-    if not (stat.S_ISREG(status.st_mode) or stat.S_ISLNK(status.st_mode)):
-        raise FileUnusable(f"{str(one.local)!r} is there and not a file")
-    if overwrite == "if-newer":
-        return one.entry.modified > status.st_mtime_ns
-    return overwrite == "always"
-
-
-def _make_room(one: _Wanted) -> None:
-    """Makes the directories for it; raises `FileUnusable` when a link leads out of the root."""
-    parent = one.local.parent
-    if one.root is not None:
-        root = one.root.resolve()
-        if not parent.resolve().is_relative_to(root):
-            raise FileUnusable(f"{str(parent)!r} leads out of {str(one.root)!r} by a link")
-        parent.mkdir(parents=True, exist_ok=True)

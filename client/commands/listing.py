@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 from stat import S_IFREG, filemode
 from typing import Any
 
-from client.commands.names import checked_name
+from client.commands.names import checked_name, told_of_directory
 from client.commands.options import Subparsers, command
 from client.commands.output import printable, table
 from client.commands.remote import Remote
@@ -57,7 +57,8 @@ def run_stat(context: Context) -> None:
             try:
                 fields = entry_fields(remote.stat(name))
             except FileFailed as error:
-                output.failed(None, name, error)
+                told = told_of_directory(remote, name, error, "`ls` shows what is in it")
+                output.failed(None, name, told)
             else:
                 output.result(fields, table(fields))
 

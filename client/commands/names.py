@@ -1,8 +1,14 @@
 """Names on the server, as people write them."""
 
-from client.errors import BadInput
+from collections.abc import Iterator
+from contextlib import suppress
+
+from client.commands.output import printable
+from client.commands.remote import Remote
+from client.errors import BadInput, FileFailed, NotFound
 from protocol.errors import UnsafeName
 from protocol.names import check_path
+from protocol.responses4 import Entry
 
 
 def checked_name(text: str, origin: str) -> str:
@@ -10,8 +16,18 @@ def checked_name(text: str, origin: str) -> str:
     try:
         check_path(text)
     except UnsafeName as error:
+        if text.strip("/") and text.endswith("/"):
+            remedy = "name a file, or give --recursive where there is such an option"
+            raise BadInput(origin, f"{text!r} is a directory", remedy) from error
         raise BadInput(origin, str(error), "names are relative paths such as dir/file") from error
     return text
+
+
+def told_of_directory(remote: Remote, name: str, error: FileFailed, remedy: str) -> FileFailed:
+    """The error, or where it is a directory that was taken for a file, one that says so."""
+    if isinstance(error, NotFound) and next(iter(remote.list(f"{name}/")), None) is not None:
+        return NotFound(f"{name!r} is a directory; {remedy}")
+    return error
 
 
 def checked_prefix(text: str, origin: str) -> str:
@@ -24,3 +40,19 @@ def checked_prefix(text: str, origin: str) -> str:
     if text == "/":
         return ""
     return checked_name(text.removesuffix("/"), origin) + "/"
+
+
+def files_of(remote: Remote, name: str) -> Iterator[Entry]:
+    """The files below a directory, or where there are none the file of this name, if any."""
+    found = False
+    for entry in remote.list(checked_prefix(name, "NAME")):
+        found = True
+        yield entry
+    if not found and not name.endswith("/"):
+        with suppress(NotFound):
+            yield remote.stat(name)
+
+
+def no_such(name: str) -> NotFound:
+    """The error where `files_of` gives nothing."""
+    return NotFound(f"{printable(name)!r}: no such file or directory")

@@ -9,7 +9,7 @@ from enum import StrEnum
 from threading import Lock
 from typing import Any, NamedTuple
 
-from client.errors import ClientError, ExitStatus
+from client.errors import ClientError, ExitStatus, NotWritten
 from client.report import tell, write_out
 
 
@@ -62,6 +62,7 @@ class Output:
         """Entered while a line is written: takes a progress bar out of the way."""
         self._counts: Counter[Outcome] = Counter()
         self._bytes = 0
+        self._takes_no_more = False
         self._lock = Lock()
         self._began = time.monotonic()
 
@@ -145,7 +146,13 @@ class Output:
 
     def _out(self, line: str) -> None:
         with self._lock, self.aside():
-            write_out(f"{line}\n")
+            if self._takes_no_more:  # told once, by what the first one raised
+                return
+            try:
+                write_out(f"{line}\n")
+            except NotWritten:
+                self._takes_no_more = True
+                raise
 
     def _tell(self, line: str) -> None:
         with self._lock, self.aside():

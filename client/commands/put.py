@@ -105,7 +105,8 @@ def _found(context: Context) -> tuple[list[Found], list[Skipped]]:
 
     arguments = context.arguments
     results = list(walk(arguments.paths, prefix=arguments.to, exclude=arguments.exclude))
-    found = [result for result in results if isinstance(result, Found)]
+    # What was named twice, as by `*.txt notes.txt`, is sent once.
+    found = list(dict.fromkeys(result for result in results if isinstance(result, Found)))
     if arguments.stored_as is not None:
         found = [_renamed(context, found, len(results))]
     check_distinct(found, "send one of them with another --to")

@@ -54,7 +54,10 @@ def run_register(context: Context) -> None:
 def _refused(token: str) -> str:
     # The server does not tell which it is, so that nobody can try tokens out.
     if not token:
-        return "the server did not register this client: it wants a token, or registers nobody"
+        return (
+            "the server did not register this client: it wants a token, or registers nobody; give"
+            " the one that its operator hands out, by --token-file or EFT_TOKEN"
+        )
     return (
         "the server did not register this client: the token is wrong, used up, expired or for"
         " another name, or registration is closed; ask its operator for a token"

@@ -1,7 +1,7 @@
 """`rm`: removes files from the server."""
 
 from client.commands.asking import confirm
-from client.commands.names import checked_name, checked_prefix
+from client.commands.names import checked_name, checked_prefix, files_of, no_such, told_of_directory
 from client.commands.options import Subparsers, command
 from client.commands.output import Outcome, Row, files, printable
 from client.commands.remote import Remote
@@ -35,13 +35,21 @@ def run(context: Context) -> None:
         if not arguments.recursive:
             names = checked
         else:
-            names = sorted({entry.name for prefix in checked for entry in remote.list(prefix)})
-            if not names and not arguments.force:
-                raise BadInput("NAME", "no file begins so", "see `ls`")
+            names = _below(context, remote)
             if names and not arguments.force:
                 _confirm(len(names), arguments.names)
         for name in names:
             _remove(context, remote, name)
+
+
+def _below(context: Context, remote: Remote) -> list[str]:
+    found: set[str] = set()
+    for name in context.arguments.names:
+        below = {entry.name for entry in files_of(remote, name)}
+        if not below and not context.arguments.force:
+            context.output.failed(None, name, no_such(name))
+        found |= below
+    return sorted(found)
 
 
 def _confirm(count: int, names: list[str]) -> None:
@@ -53,9 +61,10 @@ def _remove(context: Context, remote: Remote, name: str) -> None:
     try:
         remote.remove(name)
     except FileFailed as error:
-        if isinstance(error, NotFound) and context.arguments.force:
+        told = told_of_directory(remote, name, error, "give --recursive to remove what is in it")
+        if told is error and isinstance(error, NotFound) and context.arguments.force:
             return
-        context.output.failed(None, name, error)
+        context.output.failed(None, name, told)
     else:
         context.output.file(Row(None, name, Outcome.REMOVED))
         context.output.step(f"{printable(name)}: removed")

@@ -86,8 +86,7 @@ def _run(context: Context) -> ExitStatus:
         unsent = output.counts[Outcome.UNSENT]
         output.warn("interrupted" + "; the same command goes on where it stopped" * bool(unsent))
     try:
-        if status is not ExitStatus.NOT_WRITTEN:
-            output.summary(status, error)
+        output.summary(status, error)
     except NotWritten as failure:
         output.fatal(failure)
         return failure.status

@@ -19,8 +19,8 @@ from cryptography.x509.oid import NameOID
 
 from protocol.channel import ALPN, format_fingerprint
 from protocol.decoder4 import FrameDecoder
-from protocol.fields import Record
 from protocol.messages4 import REQUESTS, RESPONSES, pack_message
+from protocol.records import Record
 
 Message = Any
 """Any record: what may be replaced in it depends on which it is."""

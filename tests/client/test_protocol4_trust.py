@@ -173,6 +173,23 @@ def test_a_changed_certificate_is_a_hard_stop(tmp_path: Path) -> None:
     assert known(tmp_path) == before
 
 
+def test_another_fingerprint_than_that_of_a_known_server_is_no_change_of_the_server(
+    tmp_path: Path,
+) -> None:
+    pair = self_signed(tmp_path)
+    another = "SHA256:" + "B" * 42 + "A"
+    with tls_server(server_context(pair)) as (address, received):
+        host, _, port = address.partition(":")
+        servers = KnownServers(tmp_path / "state/known_servers")
+        servers.trust(Address(host, int(port)), parse_fingerprint(pair.fingerprint))
+        before = known(tmp_path)
+        client = client_of(address, tmp_path, fingerprint=another)
+        with pytest.raises(WrongFingerprint, match="Correct the option"):
+            client.register("alice")
+    assert received == []
+    assert known(tmp_path) == before
+
+
 def test_a_pinned_certificate_may_have_expired(tmp_path: Path) -> None:
     pair = self_signed(tmp_path / "c", days=-1)
     with serving(

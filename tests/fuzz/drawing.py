@@ -16,13 +16,13 @@ from protocol.fields import (
     Hashes,
     Number,
     Prefixed,
-    Record,
     Remainder,
     Rest,
     Text,
 )
-from protocol.fields import Records as RecordsField
 from protocol.header import MessageHeader
+from protocol.records import Record
+from protocol.records import Records as RecordsField
 from tests.fuzz.choices import Choices
 
 _NUMBERS = (

@@ -7,7 +7,7 @@ from functools import lru_cache
 
 from client.sealing4 import seal_files
 from protocol.contexts import SEGMENT_BYTES, Direction
-from protocol.fields import Record
+from protocol.records import Record
 from server.sealing import SegmentSealer, content_key
 from tests.fuzz.choices import Choices
 from tests.fuzz.drawing import Material

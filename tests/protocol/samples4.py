@@ -2,7 +2,6 @@
 
 from typing import Any, TypeVar
 
-from protocol.fields import Record
 from protocol.messages4 import (
     Abandon,
     Attach,
@@ -35,6 +34,7 @@ from protocol.messages4 import (
     Stored,
     Ticket,
 )
+from protocol.records import Record
 
 ID_HEX = "000102030405060708090a0b0c0d0eff"
 R = TypeVar("R", bound=Record)

@@ -8,7 +8,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from protocol.errors import BadSegment, ProtocolError
-from protocol.fields import Record
 from protocol.messages4 import (
     CODES,
     REQUESTS,
@@ -41,6 +40,7 @@ from protocol.messages4 import (
     pack_head,
     pack_message,
 )
+from protocol.records import Record
 from tests.protocol import samples4, strategies4
 from tests.protocol.samples4 import (
     BARE_ENTRY,

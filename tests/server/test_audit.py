@@ -1,5 +1,6 @@
 """The audit trail of a running server: at once in the log, a little later in the database."""
 
+import itertools
 import logging
 import threading
 from collections.abc import Sequence
@@ -84,15 +85,21 @@ def test_an_event_is_one_line_in_the_log(
 def test_a_database_that_fails_is_tried_again_and_nothing_is_lost(
     broken: Broken, caplog: pytest.LogCaptureFixture
 ) -> None:
-    broken.failures = 2
+    broken.failures = 7
+    seconds = itertools.count(0, 200)
     with closing(broken):
-        audit = Audit(broken, every_seconds=0.01)
+        audit = Audit(broken, every_seconds=0.01, clock=lambda: next(seconds))
         audit.record(CONNECT)
         while broken.failures:
             threading.Event().wait(0.01)
         audit.close()
         assert list(broken.events()) == [CONNECT]
-    assert caplog.messages.count("1 events wait to be put in the audit trail: database: gone") == 2
+    failing = (
+        "the audit trail cannot be written: database: gone;"
+        " events that wait: 1, in the log alone: 0"
+    )
+    # At 0, 600 and 1200 seconds.
+    assert caplog.messages == [failing] * 3 + ["the audit trail is written again"]
 
 
 def test_a_database_that_stays_away_costs_the_oldest_events_and_no_memory(
@@ -109,10 +116,13 @@ def test_a_database_that_stays_away_costs_the_oldest_events_and_no_memory(
     assert "2 events are in the log and not in the audit trail" in caplog.messages
 
 
-def test_an_end_does_not_wait_for_a_database_that_is_gone(broken: Broken) -> None:
+def test_an_end_does_not_wait_for_a_database_that_is_gone(
+    broken: Broken, caplog: pytest.LogCaptureFixture
+) -> None:
     broken.failures = 1
     with closing(broken):
         audit = Audit(broken, every_seconds=3600)
         audit.record(CONNECT)
         audit.close()
         assert list(broken.events()) == []
+    assert caplog.messages[-1] == "1 events are in the log and not in the audit trail"

@@ -9,7 +9,7 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,7 @@ import protocol
 from server import inspection, serving
 from server.__main__ import main
 from server.config import Config
+from server.repository import Action, Client
 from server.serving import serve
 from tests.server import commands
 from tests.server.on_disk import OnDisk
@@ -156,6 +157,54 @@ def test_a_command_whose_answer_nobody_could_read_does_nothing(
 
     assert finished.returncode == 1
     assert finished.stderr == "error: standard output is closed, which the answer goes to\n"
+
+
+def _full() -> int:
+    return os.open("/dev/full", os.O_WRONLY)
+
+
+def _unread() -> int:
+    reading, writing = os.pipe()
+    os.close(reading)
+    return writing
+
+
+def _told_into(output: int, data: Path, *command: str) -> tuple[int, str]:
+    """The exit status and the standard error of a command with this standard output."""
+    finished = subprocess.run(
+        commands.command("--data", str(data), *command), env=commands.environment(),
+        stdout=output, stderr=subprocess.PIPE, text=True, check=False,
+    )  # fmt: skip
+    os.close(output)
+    return finished.returncode, finished.stderr
+
+
+@pytest.mark.parametrize(
+    ("output", "cause"), [(_full, "No space left on device"), (_unread, "Broken pipe")]
+)
+def test_a_token_that_cannot_be_printed_is_not_kept(
+    tmp_path: Path, output: Callable[[], int], cause: str
+) -> None:
+    with OnDisk(tmp_path) as server:
+        told = _told_into(output(), server.config.data, "token", "create")
+        assert list(server.repository.tokens()) == []
+        actions = [event.action for event in server.repository.events()]
+
+    text = f"error: standard output takes no more: {cause}; the token was removed again\n"
+    assert told == (1, text)
+    assert actions == [Action.TOKEN_CREATED, Action.TOKEN_REVOKED]
+
+
+def test_what_was_changed_is_in_the_trail_though_the_answer_cannot_be_written(
+    tmp_path: Path,
+) -> None:
+    with OnDisk(tmp_path) as server:
+        server.repository.add_client(Client(b"c" * 16, "alice", 0, 0))
+        told = _told_into(_full(), server.config.data, "clients", "disable", "alice")
+        (event,) = server.repository.events()
+
+    assert told == (1, "error: standard output takes no more: No space left on device\n")
+    assert event.action is Action.CLIENT_DISABLED
 
 
 # Unusable settings

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from protocol.messages4 import Segment
+from server.errors import DataConnectionLost
 from server.openuploads import DataLink, OpenUploads
 from server.rates import Rates
 
@@ -91,3 +92,17 @@ def test_a_download_that_fails_cuts_the_connection_that_the_client_waits_on(
     assert busy == [True]
     assert wire.ends == ["cut"]
     assert not wire.link.busy
+
+
+def test_content_is_not_sent_again_on_a_connection_that_a_download_failed_on(
+    uploads: OpenUploads, taken: list[Segment]
+) -> None:
+    wire = Wire()
+    uploads.attach(wire.link, b"hello")
+    wire.broken = True
+    with pytest.raises(DataConnectionLost), wire.link.sending():
+        wire.link.send([b"content"])
+    assert wire.ends == ["cut"]
+    assert uploads.link is None  # though nobody has seen its end yet
+    uploads.take(SEGMENT, wire.link)
+    assert taken == [SEGMENT]  # what had come on it is still read

@@ -176,6 +176,7 @@ class FakeClient:
 
     def rename(self, old: str, new: str, *, replace: bool = False) -> None:
         self._call("rename", f"{old} {new}")
+        self.stat(old)
         if new in self._server.entries and not replace:
             raise Exists(f"{new!r} exists")
         self._server.add(new, self._server.contents[old])

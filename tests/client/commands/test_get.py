@@ -41,6 +41,7 @@ def tree(directory: Path) -> dict[str, bytes]:
         (["-r", "photos", "in"], ["in/photos/a.jpg", "in/photos/raw/b.raw"]),
         (["-r", "photos/", "in"], ["in/a.jpg", "in/raw/b.raw"]),
         (["-r", "photos/raw", "in"], ["in/raw/b.raw"]),
+        (["-r", "photos/a.jpg", "photos/raw", "in"], ["in/a.jpg", "in/raw/b.raw"]),
         (["-r", "photos"], ["photos/a.jpg", "photos/raw/b.raw"]),
         (["-r", "photos/raw/", "photos2", "in"], ["in/b.raw", "in/photos2/c"]),
         (
@@ -179,7 +180,20 @@ def test_a_directory_that_is_not_there(
 ) -> None:
     assert stocked.run("get", "-r", "photo", ".") == ExitStatus.FILE_FAILED
 
-    assert capsys.readouterr().err == "Fatal: 'photo': no file begins so\n"
+    assert capsys.readouterr().err == "Fatal: 'photo': no such file or directory\n"
+
+
+@pytest.mark.parametrize("target", [".", "-"])
+def test_a_directory_is_told_from_what_is_not_there(
+    stocked: FakeServer, capsys: pytest.CaptureFixture[str], work: Path, target: str
+) -> None:
+    assert stocked.run("get", "photos", target) == ExitStatus.FILE_FAILED
+    assert stocked.run("get", "photo", target) == ExitStatus.FILE_FAILED
+
+    directory, nothing = capsys.readouterr().err.splitlines()
+    assert directory.startswith("Fatal: 'photos' is a directory; ")
+    assert nothing == "Fatal: 'photo': no such file"
+    assert tree(work) == {}
 
 
 @pytest.mark.parametrize(

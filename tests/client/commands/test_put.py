@@ -197,6 +197,14 @@ def test_many_connections_share_the_large_files_and_the_rate(
     assert not [thread for thread in threading.enumerate() if thread.name.startswith("sending")]
 
 
+def test_what_is_named_twice_is_sent_once(server: FakeServer, work: Path) -> None:
+    (work / "d").mkdir()
+    (work / "d" / "f").write_bytes(b"f")
+    assert server.run("put", "d/f", "d/", "./d/f") == 0
+
+    assert [call for call in server.calls if call.startswith("put")] == ["put f"]
+
+
 def test_connections_are_not_more_than_large_files(server: FakeServer, work: Path) -> None:
     (work / "f").write_bytes(bytes(600_000))
     server.run("put", "f", "--jobs", "8")

@@ -115,7 +115,12 @@ def test_rm_force_does_not_mind_what_is_missing(stocked: FakeServer) -> None:
 
 @pytest.mark.parametrize(
     ("arguments", "left"),
-    [(["-rf", "a"], ["a", "ab/c"]), (["-r", "-f", "a/", "ab"], ["a"]), (["-rf", "/"], [])],
+    [
+        (["-rf", "a"], ["a", "ab/c"]),
+        (["-r", "-f", "a/", "ab"], ["a"]),
+        (["-rf", "/"], []),
+        (["-rf", "ab/c"], ["a", "a/b"]),
+    ],
 )
 def test_rm_recursive(stocked: FakeServer, arguments: list[str], left: list[str]) -> None:
     assert stocked.run("rm", *arguments) == 0
@@ -140,13 +145,58 @@ def test_rm_recursive_asks(
     assert ("a/b" in stocked.entries) is not answer
 
 
-@pytest.mark.parametrize("arguments", [["-r", "a"], ["-r", ""], ["-r", "no"], [""], ["-rf", ""]])
+@pytest.mark.parametrize("arguments", [["-r", "a"], ["-r", ""], [""], ["-rf", ""]])
 def test_rm_without_a_terminal_or_a_name_removes_nothing(
     stocked: FakeServer, arguments: list[str]
 ) -> None:
     assert stocked.run("rm", *arguments) == ExitStatus.BAD_INPUT
 
     assert len(stocked.entries) == 3
+
+
+@pytest.mark.parametrize("command", ["get", "rm", "stat"])
+def test_a_name_with_a_slash_behind_it_is_no_file(
+    stocked: FakeServer, capsys: pytest.CaptureFixture[str], command: str
+) -> None:
+    assert stocked.run(command, "ab/") == ExitStatus.BAD_INPUT
+
+    assert "NAME: 'ab/' is a directory; name a file, or give --recursive" in capsys.readouterr().err
+
+
+def test_rm_recursive_names_what_is_missing(
+    stocked: FakeServer, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(removing, "confirm", lambda _question: True)
+    assert stocked.run("rm", "-r", "no", "ab") == ExitStatus.FILE_FAILED
+
+    assert capsys.readouterr().err == "Fatal: 'no': no such file or directory\n"
+    assert sorted(stocked.entries) == ["a", "a/b"]
+
+
+@pytest.mark.parametrize("command", ["rm", "rm -f", "stat", "mv"])
+def test_a_directory_is_told_from_what_is_not_there(
+    stocked: FakeServer, capsys: pytest.CaptureFixture[str], command: str
+) -> None:
+    new = ["x"] if command == "mv" else []
+    assert stocked.run(*command.split(), "ab", *new) == ExitStatus.FILE_FAILED
+
+    assert capsys.readouterr().err.startswith("Fatal: 'ab' is a directory; ")
+    assert len(stocked.entries) == 3
+
+
+@pytest.mark.parametrize(("new", "name"), [("x/", "x/c"), ("x/y/", "x/y/c"), ("/", "c")])
+def test_mv_into_a_directory_keeps_the_rest_of_the_name(
+    stocked: FakeServer, new: str, name: str
+) -> None:
+    assert stocked.run("mv", "ab/c", new) == 0
+
+    assert sorted(stocked.entries) == sorted(["a", "a/b", name])
+
+
+def test_mv_says_how_to_replace(stocked: FakeServer, capsys: pytest.CaptureFixture[str]) -> None:
+    assert stocked.run("mv", "a", "ab/c") == ExitStatus.FILE_FAILED
+
+    assert capsys.readouterr().err == "Fatal: 'ab/c' exists; --force replaces it\n"
 
 
 def test_mv(stocked: FakeServer, capsys: pytest.CaptureFixture[str]) -> None:
@@ -208,7 +258,11 @@ def test_register_with_what_cannot_be(stranger: FakeServer, arguments: list[str]
 
 @pytest.mark.parametrize(
     ("token", "text"),
-    [("", "it wants a token"), ("wrong", "the token is wrong, used up, expired or for another")],
+    [
+        ("", "it wants a token"),
+        ("", "by --token-file or EFT_TOKEN"),
+        ("wrong", "the token is wrong, used up, expired or for another"),
+    ],
 )
 def test_a_refused_registration_says_what_may_be_wrong(
     stranger: FakeServer,

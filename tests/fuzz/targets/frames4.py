@@ -4,7 +4,6 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from protocol.decoder4 import FrameDecoder
 from protocol.errors import ProtocolError
-from protocol.fields import Record
 from protocol.header import MAX_PAYLOAD_BYTES, MESSAGE_HEADER_BYTES, MessageHeader
 from protocol.messages4 import (
     DATA_REQUESTS,
@@ -13,6 +12,7 @@ from protocol.messages4 import (
     RESPONSES,
     pack_message,
 )
+from protocol.records import Record
 from tests.fuzz.choices import Choices, uncut
 from tests.fuzz.drawing import Material, frame, payload
 from tests.fuzz.target import Target, must

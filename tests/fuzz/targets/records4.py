@@ -3,9 +3,9 @@
 from collections.abc import Iterable
 
 from protocol.errors import ProtocolError
-from protocol.fields import Record
 from protocol.messages4 import CODES, Entries, Entry
 from protocol.receipts import ReceiptBody
+from protocol.records import Record
 from tests.fuzz.choices import Choices
 from tests.fuzz.drawing import Material, payload
 from tests.fuzz.target import Target, must

@@ -10,7 +10,6 @@ from collections.abc import Iterable
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from protocol.decoder4 import FrameDecoder
-from protocol.fields import Record
 from protocol.header import MAX_PAYLOAD_BYTES
 from protocol.merkle import root_from
 from protocol.messages4 import (
@@ -38,6 +37,7 @@ from protocol.messages4 import (
     Ticket,
 )
 from protocol.receipts import ReceiptBody, signed_bytes
+from protocol.records import Record
 from server.datasession import DataSession
 from server.openuploads import DataLink
 from server.session4 import Services4, Session4
