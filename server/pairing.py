@@ -12,6 +12,7 @@ from pathlib import Path
 from server.durability import write_private
 from server.errors import ConfigurationError
 from server.repository import Repository
+from server.storage import DirectoryStorage
 
 ID_FILE = "directory.id"
 """In the data directory, in hexadecimal."""
@@ -20,15 +21,16 @@ ID_FILE = "directory.id"
 _ID = re.compile(r"[0-9a-f]{32}\s*", re.ASCII)
 
 
-def pair(repository: Repository, data: Path) -> None:
-    """Lets the database belong to this data directory from its first use on.
+def pair(repository: Repository, data: Path, storage: DirectoryStorage) -> None:
+    """Lets the database belong to this data directory, in which `storage` keeps its objects, from
+    its first use on.
 
     Raises `ConfigurationError` when it belongs to another one, or when it is new and the directory
-    is not, and `RepositoryError`.
+    is not, `RepositoryError` and `StorageError`.
     """
     own, known = _read(data), repository.data_directory()
     if known is None:
-        if _holds_objects(data) and not any(True for _ in repository.clients()):
+        if _holds_objects(storage) and not any(True for _ in repository.clients()):
             raise ConfigurationError(
                 f"the database is empty and {data} holds files: give their database as --database,"
                 " or, to begin anew, another directory as --data"
@@ -56,8 +58,8 @@ def adopt(repository: Repository, data: Path) -> None:
         _write(data, known)
 
 
-def _holds_objects(data: Path) -> bool:
-    return any(_ID.fullmatch(path.parent.name) for path in data.glob("*/*"))
+def _holds_objects(storage: DirectoryStorage) -> bool:
+    return any(True for client_id in storage.client_ids() for _ in storage.object_ids(client_id))
 
 
 def _compare(own: bytes | None, known: bytes, data: Path) -> None:

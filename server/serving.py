@@ -54,7 +54,7 @@ def listening(config: Config) -> Iterator[Listener]:
             config.database_url, password=config.database_password(os.environ)
         )
         stack.callback(repository.close)
-        pair(repository, config.data)
+        pair(repository, config.data, storage)
         receiver = Receiver(repository, storage, config)
         recovery = receiver.recover()
         _report(recovery)
