@@ -86,6 +86,7 @@ class Restore:
     def _open_target(self, *, begun_before: bool) -> Repository:
         password = self.config.database_password(os.environ)
         target = open_repository(self.config.database_url, password=password)
+        target.hold()
         if begun_before or target.is_empty():
             return target
         target.close()

@@ -212,6 +212,36 @@ class Repository(ABC):
         of the one that it belongs to."""
 
     @abstractmethod
+    def hold(self) -> None:
+        """Keeps other servers off the database until `close`, though not those who administer it.
+
+        Raises `DatabaseInUse` while another one holds it."""
+
+    @abstractmethod
+    def keep_hold(self) -> None:
+        """Takes hold again where the database has let go of it, and looks whether anybody began
+        meanwhile; to be called every second or so, by one thread, after `begin_use`.
+
+        Raises `DatabaseInUse` when somebody else holds it, who may still give up unless
+        `taken_over` says that he has begun."""
+
+    @abstractmethod
+    def starts(self) -> int:
+        """How often a server has begun to use the database."""
+
+    @abstractmethod
+    def begin_use(self, before: int, now: int) -> None:
+        """Counts a start, from `before` to `now`. From then on whoever began earlier can change
+        nothing any more, nor can this one once another begins: that raises `DatabaseInUse`.
+
+        Raises the same when another one has begun since `before` was read."""
+
+    @property
+    @abstractmethod
+    def taken_over(self) -> bool:
+        """Whether another server was seen to have begun since this one did."""
+
+    @abstractmethod
     def copy_to(self, path: Path) -> None:
         """Copies the database as it is at one moment into an SQLite file, which must not exist, for
         its owner only and durably, while others go on writing."""
