@@ -175,6 +175,12 @@ class Repository(ABC):
         """Number and total size of the client's verified files."""
 
     @abstractmethod
+    def known_objects(self, client_id: bytes, object_ids: Sequence[bytes]) -> set[bytes]:
+        """Which of these objects of a client a file, an upload or the memory of what was superseded
+        leads to, once every transaction is over that was to publish files of this client. Whatever
+        is not among them never will be, unless it is published anew."""
+
+    @abstractmethod
     def superseded(self) -> list[tuple[bytes, bytes]]:
         """(client id, object id) of objects that no name leads to any more and whose bytes may
         still be on disk; the client may have been removed."""

@@ -126,6 +126,9 @@ class FailingRepository(Repository):
     def usage(self, client_id: bytes) -> Usage:
         return self._passable().usage(client_id)
 
+    def known_objects(self, client_id: bytes, object_ids: Sequence[bytes]) -> set[bytes]:
+        return self._passable().known_objects(client_id, object_ids)
+
     def superseded(self) -> list[tuple[bytes, bytes]]:
         return self._passable().superseded()
 

@@ -10,9 +10,10 @@ from dataclasses import replace
 import pytest
 from mysql.connector import MySQLConnection
 
-from server.repository import Client, RepositoryError, RepositoryUnavailable
+from server.repository import Client, Publication, RepositoryError, RepositoryUnavailable
 from server.repository.mysql import MySQLRepository, Patience
 from server.repository.mysql_connections import Address
+from server.repository.publishing import Batch
 from server.repository.transactions import Transaction
 from tests.mariadb import MariaDB
 from tests.server.repository.conftest import OpenAt
@@ -213,3 +214,20 @@ class TestCollisions:
         assert found is not None
         assert found.last_seen == 77
         assert newer.starts() == 2
+
+    def test_what_becomes_of_an_object_is_told_once_its_commit_is_over(
+        self, mariadb: MariaDB, address: Address, alice: Client, open_at: OpenAt
+    ) -> None:
+        publishing, asking = open_at(address), open_at(address)
+        file = stored_file(alice)
+        publish = Batch([Publication(file)], publishing.dialect, None, None)
+        answers: list[Future[set[bytes]]] = []
+        with ThreadPoolExecutor(1) as thread:
+
+            def ask_before_the_commit(transaction: Transaction) -> None:
+                publish(transaction)
+                answers.append(thread.submit(asking.known_objects, alice.id, [file.object_id]))
+                _who_waits_for_a_lock(mariadb)
+
+            publishing._write(ask_before_the_commit)
+        assert [each.result() for each in answers] == [{file.object_id}]
