@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from mysql.connector import MySQLConnection
@@ -231,3 +232,14 @@ class TestCollisions:
 
             publishing._write(ask_before_the_commit)
         assert [each.result() for each in answers] == [{file.object_id}]
+
+
+def test_a_parameter_of_no_known_type_is_an_error_and_the_database_stays_usable(
+    address: Address, alice: Client, open_at: OpenAt
+) -> None:
+    repository = open_at(address, patience=Patience(outage_seconds=float("inf")))
+    wrong: Any = object()
+    with pytest.raises(RepositoryError, match="format-parameters") as told:
+        repository._read(lambda transaction: transaction.rows("SELECT ?", wrong))
+    assert type(told.value) is RepositoryError
+    assert repository.find_client(alice.id) == alice
