@@ -12,7 +12,7 @@ from server.config import Config
 from server.errors import ConfigurationError
 from server.holding import Holding
 from server.pairing import ID_FILE
-from server.repository import DatabaseInUse, open_repository
+from server.repository import DatabaseInUse, RepositoryError, open_repository
 from server.serving import listening
 from tests.mariadb import MariaDB
 from tests.peer4.client import Peer4
@@ -174,7 +174,7 @@ def test_a_restore_into_a_database_that_a_server_uses_is_refused(
     backup.run(source, print, print, tmp_path / "backup", copy=True)
     to = settings_for_tests(tmp_path / "to", database=database_url)
     with running(tmp_path / "data", database=database_url) as server:
-        with pytest.raises(DatabaseInUse):
+        with pytest.raises(RepositoryError, match=r"in use by another .*; nothing was restored$"):
             restore.run(to, print, print, tmp_path / "backup")
         serves_honest(server)
 
