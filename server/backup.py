@@ -24,7 +24,7 @@ from server.config import Config
 from server.durability import copy_durably, make_directory, sync_directory, write_private
 from server.errors import ConfigurationError, StorageError
 from server.inspection import open_existing
-from server.pairing import ID_FILE, check_pair
+from server.pairing import ID_FILE, check_pair, refuse_older
 from server.repository import Repository, open_repository
 from server.storage import DirectoryStorage, object_path
 
@@ -153,6 +153,7 @@ def run(
     storage, live = DirectoryStorage.watching(config.data)
     with closing(storage), closing(open_existing(config, alone=not live)) as repository:
         check_pair(repository, config.data)
+        refuse_older(repository, config.data)
         try:
             with _held(config.data, target):
                 backup = Backup(config, storage, target, link=not copy)

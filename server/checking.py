@@ -19,7 +19,7 @@ from protocol.cksum import Cksum
 from server.config import Config
 from server.errors import ConfigurationError, StorageError
 from server.inspection import open_existing
-from server.pairing import check_pair
+from server.pairing import check_pair, refuse_older
 from server.receiving import Receiver
 from server.repository import Client, Repository, StoredFile
 from server.storage import DirectoryStorage
@@ -215,6 +215,8 @@ def run(
         if mend and live:
             raise ConfigurationError("a server is running: stop it before --repair")
         if mend:
+            refuse_older(repository, config.data)
+            repository.hold()
             for problem in Check(repository, storage, live).problems():
                 if problem.kind in REPAIRABLE:
                     show_problem(show, problem, as_json=as_json, mended=True)

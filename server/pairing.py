@@ -3,39 +3,75 @@
 Both carry one id of 16 random bytes: the database in a row, the directory in a file, which every
 backup holds, too. A server on another one's database would lead that one's files to objects that it
 does not have, and set aside or remove objects that are not its own.
+
+Copies of a directory have the same id. While a server runs it holds the database, which keeps one
+on another copy off; and both carry the number of starts, by which an older copy is known later.
 """
 
 import os
 import re
+from dataclasses import dataclass
 from pathlib import Path
 
 from server.durability import write_private
 from server.errors import ConfigurationError
 from server.repository import Repository
+from server.storage import DirectoryStorage
 
 ID_FILE = "directory.id"
-"""In the data directory, in hexadecimal."""
+"""In the data directory: the id in hexadecimal and, since a server has begun, the number of its
+starts. An operator who wants an older copy to be used writes the id alone."""
 
-# As are the names of the clients' directories.
-_ID = re.compile(r"[0-9a-f]{32}\s*", re.ASCII)
+_CONTENT = re.compile(r"([0-9a-f]{32})(?: ([0-9]{1,18}))?\s*", re.ASCII)
 
 
-def pair(repository: Repository, data: Path) -> None:
-    """Lets the database belong to this data directory from its first use on.
+@dataclass(frozen=True, slots=True)
+class _Own:
+    """What the file says."""
+
+    id: bytes
+    starts: int | None = None
+
+
+def pair(repository: Repository, data: Path, storage: DirectoryStorage) -> None:
+    """Lets the database belong to this data directory, in which `storage` keeps its objects, from
+    its first use on.
 
     Raises `ConfigurationError` when it belongs to another one, or when it is new and the directory
-    is not, and `RepositoryError`.
+    is not, `RepositoryError` and `StorageError`.
     """
     own, known = _read(data), repository.data_directory()
     if known is None:
-        if _holds_objects(data) and not any(True for _ in repository.clients()):
+        if _holds_objects(storage) and not any(True for _ in repository.clients()):
             raise ConfigurationError(
                 f"the database is empty and {data} holds files: give their database as --database,"
                 " or, to begin anew, another directory as --data"
             )
         own = own or _create(data)
-        known = repository.claim(own)
+        known = repository.claim(own.id)
     _compare(own, known, data)
+
+
+def begin(repository: Repository, data: Path) -> None:
+    """Lets this server be the only one on the database that was paired, until the repository is
+    closed or `taken_over`, and counts the start in both.
+
+    Raises `ConfigurationError` when the directory is an older copy, `DatabaseInUse` and
+    `RepositoryError`.
+    """
+    repository.hold()
+    own, before = _refuse_older(repository, data), repository.starts()
+    # In the directory first: killed in between, it is ahead of the database and no older copy.
+    now = max(before, own.starts or 0) + 1
+    _put(data, _Own(own.id, now))
+    repository.begin_use(before, now)
+
+
+def refuse_older(repository: Repository, data: Path) -> None:
+    """Raises `ConfigurationError` when a server has used the database since this directory, which
+    belongs to it, was copied; changes nothing."""
+    if repository.data_directory() is not None:
+        _refuse_older(repository, data)
 
 
 def check_pair(repository: Repository, data: Path) -> None:
@@ -53,15 +89,28 @@ def adopt(repository: Repository, data: Path) -> None:
     """
     known = repository.data_directory()
     if known is not None:
-        _write(data, known)
+        _write(data, _Own(known, repository.starts()))
 
 
-def _holds_objects(data: Path) -> bool:
-    return any(_ID.fullmatch(path.parent.name) for path in data.glob("*/*"))
+def _holds_objects(storage: DirectoryStorage) -> bool:
+    return any(True for client_id in storage.client_ids() for _ in storage.object_ids(client_id))
 
 
-def _compare(own: bytes | None, known: bytes, data: Path) -> None:
-    if own != known:
+def _refuse_older(repository: Repository, data: Path) -> _Own:
+    own, starts = _read(data), repository.starts()
+    if own is None:
+        raise ConfigurationError(f"{data / ID_FILE} is gone: restore it from a backup")
+    if own.starts is not None and own.starts < starts:
+        raise ConfigurationError(
+            f"{data} is an older copy of the database's data directory, without the files that were"
+            " acknowledged since: give the newest one as --data or, if there is none, see with"
+            f" `check` what is missing and write {own.id.hex()} to {data / ID_FILE}"
+        )
+    return own
+
+
+def _compare(own: _Own | None, known: bytes, data: Path) -> None:
+    if own is None or own.id != known:
         raise ConfigurationError(
             f"the database belongs to another data directory than {data}: give that one as --data,"
             f" or another --database; if {data} is that one, restored, write {known.hex()} to"
@@ -69,20 +118,25 @@ def _compare(own: bytes | None, known: bytes, data: Path) -> None:
         )
 
 
-def _create(data: Path) -> bytes:
-    directory_id = os.urandom(16)
+def _create(data: Path) -> _Own:
+    own = _Own(os.urandom(16))
+    _put(data, own)
+    return own
+
+
+def _put(data: Path, own: _Own) -> None:
     try:
-        _write(data, directory_id)
+        _write(data, own)
     except OSError as error:
         raise ConfigurationError(f"{data / ID_FILE}: {error.strerror}") from error
-    return directory_id
 
 
-def _write(data: Path, directory_id: bytes) -> None:
-    write_private(data / ID_FILE, f"{directory_id.hex()}\n".encode())
+def _write(data: Path, own: _Own) -> None:
+    counted = "" if own.starts is None else f" {own.starts}"
+    write_private(data / ID_FILE, f"{own.id.hex()}{counted}\n".encode())
 
 
-def _read(data: Path) -> bytes | None:
+def _read(data: Path) -> _Own | None:
     path = data / ID_FILE
     try:
         text = path.read_text("ascii")
@@ -92,6 +146,7 @@ def _read(data: Path) -> bytes | None:
         raise ConfigurationError(f"{path}: {error.strerror}") from error
     except UnicodeDecodeError:
         text = ""
-    if not _ID.fullmatch(text):
+    found = _CONTENT.fullmatch(text)
+    if found is None:
         raise ConfigurationError(f"{path} is damaged: restore it from a backup, or remove it")
-    return bytes.fromhex(text)
+    return _Own(bytes.fromhex(found[1]), None if found[2] is None else int(found[2]))

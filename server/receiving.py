@@ -17,6 +17,7 @@ from fastcrc.crc32 import cksum
 from protocol.cksum import Cksum
 from server.config import Config
 from server.errors import ServerError, StorageError
+from server.indoubt import InDoubt
 from server.quota import Quota, Reservation
 from server.repository import Event, Repository, StoredFile
 from server.storage import DirectoryStorage
@@ -44,6 +45,7 @@ class Upload:
         self._staged = receiver.storage.stage(self.object_id)
         self._cksum = Cksum(cksum)
         self._synced = False
+        self._in_doubt = False
         self._given_up = False
 
     @property
@@ -81,12 +83,19 @@ class Upload:
         except StorageError:
             self.discard()
             raise
+        self._in_doubt = True
         self._receiver.commit(self, event)
+        self._in_doubt = False
 
     def discard(self) -> None:
         """Gives up the upload and its bytes; harmless when it has ended already."""
         self._given_up = True
         try:
+            if self._in_doubt:
+                self._in_doubt = False
+                self._receiver.in_doubt.add(
+                    self.client_id, self.object_id, self.name, self.reservation.written
+                )
             self._staged.discard()
         finally:
             self._receiver.release(self)
@@ -116,6 +125,7 @@ class Receiver:
     ) -> None:
         self.storage = storage
         self.quota = Quota(repository, storage, config)
+        self.in_doubt = InDoubt(repository, storage, self.quota)
         self._repository = repository
         self._now = now
         self._lock = threading.Lock()
@@ -195,12 +205,12 @@ class Receiver:
 
     def sweep(self, stop: Callable[[], bool] = lambda: False) -> int:
         """Removes what no name leads to any more, such as the files of a client that the operator
-        removed while the server runs, and what the disk kept when it was discarded; how many files.
-        Ends early once `stop` says so.
+        removed while the server runs, what the disk kept when it was discarded, and what a commit
+        that failed did not keep; how many files. Ends early once `stop` says so.
 
         Raises `StorageError` and `RepositoryError`.
         """
-        removed = 0
+        removed = self.in_doubt.settle(stop)
         for client_id, object_id in self._repository.superseded():
             if stop():
                 break

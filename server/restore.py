@@ -21,7 +21,7 @@ from server.config import Config
 from server.durability import copy_durably, make_directory, sync_directory, write_private
 from server.errors import ConfigurationError, StorageError
 from server.pairing import adopt
-from server.repository import Action, Event, NotEmpty, Repository, open_repository
+from server.repository import Action, Event, NotEmpty, Repository, RepositoryError, open_repository
 from server.storage import RESTORE_MARK, DirectoryStorage, object_path
 
 _ROWS = "restore.sqlite3"
@@ -45,7 +45,13 @@ class Restore:
         """Restores, tells `problem` of each file that is not as it was, and returns their number.
         Raises `ServerError`."""
         event, begun_before = self._begun(said)
-        with closing(self._open_target(begun_before=begun_before)) as target:
+        try:
+            opened = self._open_target(begun_before=begun_before)
+        except BaseException:  # whatever it was, nothing is restored yet
+            if not begun_before:
+                self._forget_beginning()
+            raise
+        with closing(opened) as target:
             rows = self._copy_of_rows()
             with closing(open_repository(f"sqlite:///{quoted(rows)}")) as wanted:
                 self._copy_objects(wanted)
@@ -86,11 +92,20 @@ class Restore:
     def _open_target(self, *, begun_before: bool) -> Repository:
         password = self.config.database_password(os.environ)
         target = open_repository(self.config.database_url, password=password)
-        if begun_before or target.is_empty():
-            return target
-        target.close()
-        (self.config.data / RESTORE_MARK).unlink()
-        raise _not_empty(self.config)
+        try:
+            target.hold()
+            if not (begun_before or target.is_empty()):
+                raise _not_empty(self.config)
+        except BaseException:  # whatever it was, the database is let go
+            target.close()
+            raise
+        return target
+
+    def _forget_beginning(self) -> None:
+        """Takes the mark away where all is as it was before; a new database file may lie here."""
+        if {path.name for path in self.config.data.iterdir()} <= {RESTORE_MARK, *_OF_A_LOCK}:
+            (self.config.data / RESTORE_MARK).unlink(missing_ok=True)
+            sync_directory(self.config.data)
 
     def _copy_of_rows(self) -> Path:
         """The backup's database where it may be opened, which can alter it."""
@@ -129,7 +144,8 @@ def run(
     """Restores the backup in `source` and shows one line about it; the exit status, 1 where files
     are not as they were when they were acknowledged, each of which is shown.
 
-    Raises `ServerError`, with nothing changed where anything is not empty.
+    Raises `ServerError`, with nothing changed where anything is not empty or the database cannot be
+    opened.
     """
     if config.data.resolve().is_relative_to(source.resolve()):
         raise ConfigurationError(f"data directory {config.data}: it lies in the backup")
@@ -143,8 +159,11 @@ def run(
                 problems = restore.carry_out(said, show)
     except NotEmpty as error:
         raise _not_empty(config) from error
-    except OSError as error:
-        raise StorageError(f"restore {source}: {error.strerror or error}") from error
+    except RepositoryError as error:
+        raise RepositoryError(f"{error}{_what_now(config)}") from error
+    except (OSError, StorageError) as error:
+        cause = error.strerror if isinstance(error, OSError) else None
+        raise StorageError(f"restore {source}: {cause or error}{_what_now(config)}") from error
     show(
         f"{restore.files} files, {restore.size} bytes restored from {source} to {config.data},"
         " each compared with its digest"
@@ -183,6 +202,12 @@ def _require_empty(data: Path) -> None:
         return
     if names - _OF_A_LOCK or any((data / "staging").glob("*")):
         raise ConfigurationError(f"data directory {data}: it is not empty, give another --data")
+
+
+def _what_now(config: Config) -> str:
+    if (config.data / RESTORE_MARK).exists():
+        return "; give the command again, and it goes on"
+    return "; nothing was restored"
 
 
 def _not_empty(config: Config) -> ConfigurationError:

@@ -16,11 +16,12 @@ from server.certificate import Certificate
 from server.config import Config
 from server.connection import Doors
 from server.errors import ConfigurationError, ServerError
+from server.holding import Holding
 from server.keys import KeyFile
 from server.keytable import KeyTable
 from server.listener import Listener
 from server.monitoring import monitored
-from server.pairing import pair
+from server.pairing import begin, pair
 from server.rates import Rates
 from server.receiptkey import ReceiptKey
 from server.receiving import Receiver, Recovery
@@ -54,7 +55,9 @@ def listening(config: Config) -> Iterator[Listener]:
             config.database_url, password=config.database_password(os.environ)
         )
         stack.callback(repository.close)
-        pair(repository, config.data)
+        pair(repository, config.data, storage)
+        begin(repository, config.data)
+        stack.callback(Holding(repository).close)
         receiver = Receiver(repository, storage, config)
         recovery = receiver.recover()
         _report(recovery)
@@ -117,6 +120,13 @@ def _report(recovery: Recovery) -> None:
         )
     for client, file in recovery.damaged:
         _log.error("the bytes of %r of client %r are gone or of another size", file, client)
+    if recovery.damaged:
+        _log.error(
+            "acknowledged files that are not whole: %d; if this data directory is an older copy,"
+            " stop this server and give the newest one as --data; if not, `check` lists them, to be"
+            " put back from a backup or sent again",
+            len(recovery.damaged),
+        )
 
 
 def _reload(certificate: Certificate) -> None:
@@ -170,7 +180,8 @@ def serve(config: Config, announce: Callable[[str], None]) -> int:
             announce(f"metrics on http://127.0.0.1:{metrics_port}/metrics")
         swept_at = time.monotonic()
         # The kernel may give the signal to another thread, which wakes nobody here.
-        while not signals and accepting.is_alive():
+        repository = listener.doors.services4.repository
+        while not signals and accepting.is_alive() and not repository.taken_over:
             time.sleep(_SIGNAL_POLL_SECONDS)
             if reloads:
                 reloads.clear()
@@ -178,11 +189,17 @@ def serve(config: Config, announce: Callable[[str], None]) -> int:
             if time.monotonic() >= swept_at + _SWEEP_SECONDS:
                 _sweep(listener.doors.services4, lambda: bool(signals))
                 swept_at = time.monotonic()
-        if not signals:
+        asked = bool(signals)
+        if repository.taken_over:
+            _log.error(
+                "another server has begun to use the database: this one ends, and acknowledges"
+                " nothing any more; stop one of them, or give each a --data and a --database of"
+                " its own"
+            )
+        elif not asked:
             _log.error("no connection can be accepted any more")
         _log.info("stopping: running transfers have %g seconds", config.grace_seconds)
-        asked = bool(signals)
-        finished = listener.drain(lambda: len(signals) > asked)
+        finished = listener.drain(lambda: len(signals) > asked or repository.taken_over)
         _log.log(
             logging.INFO if finished else logging.WARNING,
             "stopped" if finished else "stopped before every transfer had finished",

@@ -223,7 +223,14 @@ class SmallFiles:
                 for key in filter(self._uploads.is_begun, keys):
                     self._uploads.give_up(key)
                 signed, published = self._commit(client, placed, event)
-        except ServerError as error:
+        except BaseException as error:  # whatever it was, the database may have been faster
+            for arrived, index in placed:
+                file = arrived.files[index]
+                self._receiver.in_doubt.add(
+                    client.id, arrived.object_ids[index], file.name, file.size
+                )
+            if not isinstance(error, ServerError):
+                raise
             _fail(placed, error)
             return
         for (arrived, index), result in zip(placed, published, strict=True):

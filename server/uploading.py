@@ -211,15 +211,26 @@ class Uploads:
         before = int(self._now() - seconds)
         self._repository.forget_completed_uploads(before)
         forgotten = 0
+        over = set(self._kept)
         for row in self._repository.pending_uploads():
+            key = (row.client_id, row.upload_id)
+            over.discard(key)
             if row.begun_at >= before:
                 continue
-            key = (row.client_id, row.upload_id)
             with self.turns.of(key):
                 if key not in self._attempts:
                     self._drop(key)
                     forgotten += 1
+        for key in over:
+            self._stop_counting(key)
         return forgotten
+
+    def _stop_counting(self, key: Key) -> None:
+        """A commit that was reported lost was carried out: what it published is counted as that."""
+        with self.turns.of(key):
+            row = self._repository.find_upload(*key)
+            if key not in self._attempts and (row is None or row.receipt is not None):
+                self._release(key)
 
     def leave(self, attempt: Attempt, cause: ServerError | BadSegment | None = None) -> None:
         """Ends an attempt when its connection ends, or because of `cause`."""

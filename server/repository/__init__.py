@@ -1,6 +1,7 @@
 """Persistence of clients, files, uploads and the audit trail: one interface, on SQLite or MySQL."""
 
 from server.repository.errors import (
+    DatabaseInUse,
     NameTaken,
     NotEmpty,
     RepositoryError,
@@ -32,6 +33,7 @@ __all__ = [
     "DONE",
     "Action",
     "Client",
+    "DatabaseInUse",
     "Event",
     "NameTaken",
     "NotEmpty",

@@ -28,7 +28,7 @@ TABLES = {
         "at", "id", "action", "outcome", "client_id", "client_name", "address", "operator",
         "subjects", "target", "size",
     ),
-    "data_directory": ("place", "id"),
+    "data_directory": ("place", "id", "starts", "used_by"),
 }  # fmt: skip
 """The columns of every table, but for the version of the schema."""
 
@@ -48,10 +48,11 @@ class CopyStatements(SqlDatabase):
             known = "SELECT id FROM audit WHERE at = ? AND id = ?"
             if transaction.rows(known, event.at, event.id):
                 return
+            # Of a server that was started and never used: the copy says whose the database is now.
+            # Before anything is looked at: if that one still runs, it can add nothing any more.
+            transaction.change("DELETE FROM data_directory")
             if not _is_empty(transaction):
                 raise NotEmpty("the database holds rows already: give an empty one")
-            # Of a server that was started and never used: the copy says whose the database is now.
-            transaction.change("DELETE FROM data_directory")
             copy_rows(origin, transaction)
             append(transaction, self.dialect, [event])
 

@@ -1,12 +1,24 @@
-"""Which data directory a database belongs to."""
+"""Which data directory a database belongs to, and which server uses it."""
 
-from server.repository.transactions import Query, SqlDatabase
+import os
+from abc import abstractmethod
+
+from server.repository.errors import DatabaseInUse
+from server.repository.transactions import Query, SqlDatabase, T, Transaction, Work
 
 _INSERT = "INSERT INTO data_directory (place, id) VALUES (1, ?) "
+_USED_BY = "SELECT used_by FROM data_directory WHERE place = 1"
 
 
 class DirectoryStatements(SqlDatabase):
-    """One row, whose key lets no second one in."""
+    """One row, whose key lets no second one in.
+
+    A lock alone keeps servers apart only while it is held, and it goes with its connection. So each
+    server writes an id of its own into the row when it begins, and each of its transactions looks
+    whether that is still there."""
+
+    _use: bytes | None = None
+    _taken_over = False
 
     def data_directory(self) -> bytes | None:
         rows = self._read(Query("SELECT id FROM data_directory"))
@@ -17,3 +29,57 @@ class DirectoryStatements(SqlDatabase):
         self._write(lambda transaction: transaction.change(sql, directory_id))
         # In another transaction: this one may have begun before whoever was first had committed.
         return self.data_directory() or directory_id
+
+    def starts(self) -> int:
+        rows = self._read(Query("SELECT starts FROM data_directory"))
+        return int(rows[0][0]) if rows else 0
+
+    def begin_use(self, before: int, now: int) -> None:
+        use = os.urandom(16)
+
+        def begin(transaction: Transaction) -> bool:
+            transaction.change(
+                "UPDATE data_directory SET starts = ?, used_by = ? WHERE place = 1 AND starts = ?",
+                *(now, use, before),
+            )
+            return _is_used_by(transaction, use)
+
+        if not self._write(begin):
+            raise DatabaseInUse(f"{self._named()}: another server has begun to use it just now")
+        self._use = use
+
+    @property
+    def taken_over(self) -> bool:
+        return self._taken_over
+
+    def _guarded(self, work: Work[T]) -> Work[T]:
+        """The work, unless another server has begun; none can before this transaction ends."""
+        use = self._use
+        if use is None:
+            return work
+
+        def guarded(transaction: Transaction) -> T:
+            self._require_use(transaction, use)
+            return work(transaction)
+
+        return guarded
+
+    def _require_use(self, transaction: Transaction, use: bytes) -> None:
+        if not _is_used_by(transaction, use, self.dialect.share_row):
+            self._taken_over = True
+            raise DatabaseInUse(f"{self._named()}: another server has begun to use it")
+
+    def _in_use(self) -> DatabaseInUse:
+        return DatabaseInUse(
+            f"{self._named()} is in use by another server: stop that one, or give each a --data and"
+            " a --database of its own; if its machine has just died, try again in a minute"
+        )
+
+    @abstractmethod
+    def _named(self) -> str:
+        """The database as messages name it."""
+
+
+def _is_used_by(transaction: Transaction, use: bytes, lock: str = "") -> bool:
+    rows = transaction.rows(_USED_BY + lock)
+    return bool(rows) and rows[0][0] is not None and bytes(rows[0][0]) == use

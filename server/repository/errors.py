@@ -11,6 +11,10 @@ class RepositoryUnavailable(RepositoryError):
     """The database cannot be reached or refuses the connection, after the retries."""
 
 
+class DatabaseInUse(RepositoryError):
+    """Another server uses the database: the operator stops one, or gives each its own."""
+
+
 class SchemaTooNew(RepositoryError):
     """A newer server has migrated this database: run that version or restore a backup."""
 

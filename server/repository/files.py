@@ -23,6 +23,7 @@ from server.repository.transactions import (
     locked,
     name_bytes,
     name_text,
+    rows_of,
 )
 
 _FILE = (
@@ -88,6 +89,24 @@ class FileStatements(SqlDatabase):
             )
         )
         return Usage(files=count, size=(int(high or 0) << 32) + int(low or 0))
+
+    def known_objects(self, client_id: bytes, object_ids: Sequence[bytes]) -> set[bytes]:
+        def known(transaction: Transaction) -> set[bytes]:
+            # A commit whose answer was lost may be under way still; it has the client's turn.
+            locked(transaction, self.dialect, client_id)
+            return {
+                bytes(row[0])
+                for table in ("files", "uploads", "superseded")
+                for row in rows_of(
+                    transaction,
+                    f"SELECT object_id FROM {table} "  # noqa: S608 - constants
+                    "WHERE client_id = ? AND object_id IN (?, ...)",
+                    object_ids,
+                    client_id,
+                )
+            }
+
+        return self._write(known)
 
     def superseded(self) -> list[tuple[bytes, bytes]]:
         rows = self._read(Query("SELECT client_id, object_id FROM superseded"))

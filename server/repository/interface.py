@@ -175,6 +175,12 @@ class Repository(ABC):
         """Number and total size of the client's verified files."""
 
     @abstractmethod
+    def known_objects(self, client_id: bytes, object_ids: Sequence[bytes]) -> set[bytes]:
+        """Which of these objects of a client a file, an upload or the memory of what was superseded
+        leads to, once every transaction is over that was to publish files of this client. Whatever
+        is not among them never will be, unless it is published anew."""
+
+    @abstractmethod
     def superseded(self) -> list[tuple[bytes, bytes]]:
         """(client id, object id) of objects that no name leads to any more and whose bytes may
         still be on disk; the client may have been removed."""
@@ -210,6 +216,36 @@ class Repository(ABC):
     def claim(self, directory_id: bytes) -> bytes:
         """Lets the database belong to this data directory, unless it belongs to one already; the id
         of the one that it belongs to."""
+
+    @abstractmethod
+    def hold(self) -> None:
+        """Keeps other servers off the database until `close`, though not those who administer it.
+
+        Raises `DatabaseInUse` while another one holds it."""
+
+    @abstractmethod
+    def keep_hold(self) -> None:
+        """Takes hold again where the database has let go of it, and looks whether anybody began
+        meanwhile; to be called every second or so, by one thread, after `begin_use`.
+
+        Raises `DatabaseInUse` when somebody else holds it, who may still give up unless
+        `taken_over` says that he has begun."""
+
+    @abstractmethod
+    def starts(self) -> int:
+        """How often a server has begun to use the database."""
+
+    @abstractmethod
+    def begin_use(self, before: int, now: int) -> None:
+        """Counts a start, from `before` to `now`. From then on whoever began earlier can change
+        nothing any more, nor can this one once another begins: that raises `DatabaseInUse`.
+
+        Raises the same when another one has begun since `before` was read."""
+
+    @property
+    @abstractmethod
+    def taken_over(self) -> bool:
+        """Whether another server was seen to have begun since this one did."""
 
     @abstractmethod
     def copy_to(self, path: Path) -> None:

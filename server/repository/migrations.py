@@ -163,6 +163,19 @@ MIGRATIONS = (
             ) {table}""",
         ),
     ),
+    Migration(
+        version=5,
+        statements=(
+            Step(
+                "ALTER TABLE data_directory ADD COLUMN starts BIGINT NOT NULL DEFAULT 0",
+                absent=Column("data_directory", "starts"),
+            ),
+            Step(
+                "ALTER TABLE data_directory ADD COLUMN used_by {id}",
+                absent=Column("data_directory", "used_by"),
+            ),
+        ),
+    ),
 )
 
 NEWEST_VERSION = MIGRATIONS[-1].version

@@ -16,11 +16,14 @@ from server.repository.errors import RepositoryUnavailable
 from server.repository.migrations import migrate, require_newest
 from server.repository.mysql_connections import MOST_CONNECTIONS, Address, Pool, Session
 from server.repository.mysql_failures import Failure, failure, translated
+from server.repository.mysql_lock import ServerLock
 from server.repository.sqlite import SqliteRepository
 from server.repository.statements import SqlRepository
 from server.repository.transactions import Dialect, T, Work
 
 _log = logging.getLogger(__name__)
+
+_KEEP_SECONDS = 1.0
 
 _DIALECT = Dialect(
     types={
@@ -38,6 +41,7 @@ _DIALECT = Dialect(
     lock_clients=(
         "SELECT id FROM clients FORCE INDEX (PRIMARY) WHERE id IN (?, ...) ORDER BY id FOR UPDATE"
     ),
+    share_row=" LOCK IN SHARE MODE",
     # Not INSERT IGNORE, which also lets pass what is wrong with a row.
     skip_present="ON DUPLICATE KEY UPDATE id = id",
     table_exists=(
@@ -91,6 +95,7 @@ class MySQLRepository(SqlRepository):
         self._address = address
         self._patience = patience or Patience()
         self._pool = Pool(address, size=connections, wait_seconds=wait_seconds)
+        self._server_lock = ServerLock(address)
         if upgrade:
             self._repeated(lambda: self._migrate(migration_seconds))
         else:
@@ -121,7 +126,8 @@ class MySQLRepository(SqlRepository):
         return self._repeated(lambda: self._once(work))
 
     def _write(self, work: Work[T]) -> T:
-        return self._repeated(lambda: self._once(work))
+        guarded = self._guarded(work)
+        return self._repeated(lambda: self._once(guarded))
 
     def _once(self, work: Work[T]) -> T:
         with self._pool.session() as session:
@@ -129,8 +135,9 @@ class MySQLRepository(SqlRepository):
             session.commit()
         return result
 
-    def _repeated(self, attempt: Callable[[], T]) -> T:
-        give_up = time.monotonic() + self._patience.outage_seconds
+    def _repeated(self, attempt: Callable[[], T], patience: Patience | None = None) -> T:
+        patience = patience or self._patience
+        give_up = time.monotonic() + patience.outage_seconds
         repetition = 0
         while True:
             try:
@@ -139,8 +146,8 @@ class MySQLRepository(SqlRepository):
                 kind = failure(error)
                 if kind is Failure.LOST:
                     self._pool.drop_idle()
-                pause = self._patience.pause(repetition)
-                again = (kind is Failure.CONFLICT and repetition < self._patience.conflicts) or (
+                pause = patience.pause(repetition)
+                again = (kind is Failure.CONFLICT and repetition < patience.conflicts) or (
                     kind is Failure.LOST and time.monotonic() + pause < give_up
                 )
                 told = translated(error, str(self._address))
@@ -163,5 +170,22 @@ class MySQLRepository(SqlRepository):
             copy._write(lambda transaction: copy_rows(session, transaction))
             session.usable = True
 
+    def hold(self) -> None:
+        if not self._repeated(self._server_lock.take):
+            raise self._in_use()
+
+    def keep_hold(self) -> None:
+        def keep() -> bool:
+            self._once(self._guarded(lambda _: None))
+            return self._server_lock.take(wait_seconds=0)
+
+        # Long enough for what is idle to be found dead: whoever calls it comes again soon.
+        if not self._repeated(keep, replace(self._patience, outage_seconds=_KEEP_SECONDS)):
+            raise self._in_use()
+
+    def _named(self) -> str:
+        return f"database {self._address}"
+
     def close(self) -> None:
+        self._server_lock.close()
         self._pool.close()

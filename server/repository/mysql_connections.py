@@ -16,7 +16,7 @@ import mysql.connector
 from mysql.connector.constants import ClientFlag
 
 from server.repository.errors import RepositoryError, RepositoryUnavailable
-from server.repository.mysql_failures import DUPLICATE_KEY, Failure, driver_calls, failure
+from server.repository.mysql_failures import DUPLICATE_KEY, driver_calls, is_an_answer
 from server.repository.transactions import (
     BATCH_ROWS,
     DuplicateRow,
@@ -130,7 +130,7 @@ class Session(Transaction):
         """Undoes the transaction that `error` ended; afterwards the session is clean or not
         `usable`."""
         in_step = isinstance(error, RepositoryError) or (
-            isinstance(error, mysql.connector.Error) and failure(error) is not Failure.LOST
+            isinstance(error, mysql.connector.Error) and is_an_answer(error)
         )
         # After any other error an answer may still be on its way, and would be taken for that of
         # the next statement.

@@ -1,12 +1,19 @@
 """What the driver's errors mean: whether to repeat the transaction, what to tell the operator."""
 
 import ssl
+import struct
 from collections.abc import Iterator
 from contextlib import contextmanager
 from enum import Enum, auto
 
 import mysql.connector
-from mysql.connector.errors import ReadTimeoutError, WriteTimeoutError
+from mysql.connector.errors import (
+    DataError,
+    OperationalError,
+    ProgrammingError,
+    ReadTimeoutError,
+    WriteTimeoutError,
+)
 
 from server.repository.errors import RepositoryError, RepositoryUnavailable
 
@@ -64,6 +71,15 @@ _REFUSED = frozenset(
 )
 
 
+# What the driver raises, past its own errors, where a packet or a connection ends in the middle.
+_CUT_SHORT = (OSError, EOFError, IndexError, struct.error)
+
+_UNKNOWN = 2000  # MySQL's number for an error of a client that has no other
+
+# Numbers of errors that a client finds; all others are a server's.
+_CLIENTS = range(2000, 3000)
+
+
 class Failure(Enum):
     """What an error leaves to do."""
 
@@ -85,9 +101,19 @@ def failure(error: mysql.connector.Error) -> Failure:
         return Failure.REFUSED
     if error.errno == -1:  # the driver's own, without a number
         # "MySQL Connection not available" is the only operational one: the socket is closed.
-        operational = isinstance(error, mysql.connector.OperationalError)
-        return Failure.LOST if operational else Failure.REFUSED
+        if isinstance(error, OperationalError):
+            return Failure.LOST
+        # The other two are about the statement or its parameters, which never left.
+        ours = isinstance(error, ProgrammingError | DataError)
+        return Failure.STATEMENT if ours else Failure.REFUSED
     return Failure.STATEMENT
+
+
+def is_an_answer(error: mysql.connector.Error) -> bool:
+    """Whether a server said it, whose next answer is then that to the next statement. After any
+    other error, one that was not read may be on its way."""
+    from_a_server = error.errno > 0 and error.errno not in _CLIENTS
+    return from_a_server and failure(error) is not Failure.LOST
 
 
 def translated(error: mysql.connector.Error, place: str) -> RepositoryError:
@@ -97,18 +123,22 @@ def translated(error: mysql.connector.Error, place: str) -> RepositoryError:
     else:
         cause = " ".join(str(error.msg).split())
     if failure(error) is Failure.STATEMENT:
-        return RepositoryError(f"database {place}: {cause} ({error.errno})")
+        number = f" ({error.errno})" if error.errno > 0 else ""
+        return RepositoryError(f"database {place}: {cause}{number}")
     return RepositoryUnavailable(f"database {place}: {cause}")
 
 
 @contextmanager
 def driver_calls() -> Iterator[None]:
-    """Around calls into the driver, so that whatever they raise is a `mysql.connector.Error`."""
+    """Around calls into the driver, so that whatever they raise is a `mysql.connector.Error`: for a
+    lost connection, or for what is wrong with the call and would be again."""
     try:
         yield
     except mysql.connector.Error:
         raise
-    except Exception as error:  # IndexError, struct.error, OSError: a packet cut short
-        raise mysql.connector.OperationalError(
-            errno=2013, msg=f"lost connection ({error!r})"
-        ) from error
+    except _CUT_SHORT as error:
+        raise OperationalError(errno=2013, msg=f"lost connection ({error!r})") from error
+    except (ValueError, ArithmeticError) as error:
+        raise DataError(errno=_UNKNOWN, msg=f"the driver takes no such value: {error}") from error
+    except Exception as error:  # the driver's or ours: whatever it is, it is not the connection
+        raise ProgrammingError(errno=_UNKNOWN, msg=f"the driver failed: {error!r}") from error

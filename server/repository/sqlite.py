@@ -1,6 +1,7 @@
 """The embedded repository: one SQLite file, safe between threads and between processes."""
 
 import contextlib
+import fcntl
 import os
 import sqlite3
 import threading
@@ -36,6 +37,7 @@ _DIALECT = Dialect(
     },
     # BEGIN IMMEDIATE has locked everything.
     lock_clients="SELECT id FROM clients WHERE id IN (?, ...)",
+    share_row="",
     skip_present="ON CONFLICT DO NOTHING",
     table_exists="SELECT COUNT(*) FROM sqlite_master WHERE type = 'table' AND name = ?",
     column_exists="SELECT COUNT(*) FROM pragma_table_info(?) WHERE name = ?",
@@ -67,6 +69,7 @@ class SqliteRepository(SqlRepository):
     def __init__(self, path: Path, *, busy_seconds: float = 30.0, upgrade: bool = True) -> None:
         self._path = path
         self._lock = threading.Lock()
+        self._held: int | None = None
         try:
             _make_private(path)
             self._connection = sqlite3.connect(
@@ -103,7 +106,7 @@ class SqliteRepository(SqlRepository):
     def _write(self, work: Work[T]) -> T:
         # A transaction that begins by reading and writes later can be refused half-way when
         # another process writes; one that begins as a writer waits its turn.
-        return self._run("BEGIN IMMEDIATE", work)
+        return self._run("BEGIN IMMEDIATE", self._guarded(work))
 
     def _run(self, begin: str, work: Work[T]) -> T:
         with self._lock:
@@ -136,9 +139,34 @@ class SqliteRepository(SqlRepository):
         except (OSError, sqlite3.Error) as error:
             raise RepositoryError(f"database {self._path}, copied to {path}: {error}") from error
 
+    def hold(self) -> None:
+        # Not the database itself: whoever closes that takes SQLite's own locks away.
+        path = self._path.with_name(f"{self._path.name}.lock")
+        try:
+            held = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        except OSError as error:
+            raise RepositoryUnavailable(f"{path}: {error.strerror}") from error
+        try:
+            fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            os.close(held)
+            if isinstance(error, BlockingIOError):
+                raise self._in_use() from error
+            raise RepositoryUnavailable(f"{path}: {error.strerror}") from error
+        self._held = held
+
+    def keep_hold(self) -> None:
+        self._read(self._guarded(lambda _: None))
+
+    def _named(self) -> str:
+        return f"database {self._path}"
+
     def close(self) -> None:
         with self._lock:
             self._connection.close()
+            if self._held is not None:
+                os.close(self._held)
+                self._held = None
 
 
 class _SqliteTransaction(Transaction):

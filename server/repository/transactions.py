@@ -56,12 +56,14 @@ Work = Callable[[Transaction], T]
 class Dialect:
     """Where the two databases differ inside a statement. `types` fills the migrations' braces;
     `lock_clients` selects the rows of some clients, in the order of their ids, so that no other
-    transaction locks them before the commit; `skip_present`, behind an INSERT, passes over rows
+    transaction locks them before the commit; `share_row`, behind a query, reads what is committed
+    and keeps it so until the commit; `skip_present`, behind an INSERT, passes over rows
     whose key is there; `table_exists` counts the tables of this database that have a given name,
     `column_exists` the columns of a given table that have a given name."""
 
     types: dict[str, str]
     lock_clients: str
+    share_row: str
     skip_present: str
     table_exists: str
     column_exists: str

@@ -126,6 +126,9 @@ class FailingRepository(Repository):
     def usage(self, client_id: bytes) -> Usage:
         return self._passable().usage(client_id)
 
+    def known_objects(self, client_id: bytes, object_ids: Sequence[bytes]) -> set[bytes]:
+        return self._passable().known_objects(client_id, object_ids)
+
     def superseded(self) -> list[tuple[bytes, bytes]]:
         return self._passable().superseded()
 
@@ -146,6 +149,22 @@ class FailingRepository(Repository):
 
     def claim(self, directory_id: bytes) -> bytes:
         return self._passable().claim(directory_id)
+
+    def hold(self) -> None:
+        self._passable().hold()
+
+    def keep_hold(self) -> None:
+        self._passable().keep_hold()
+
+    def starts(self) -> int:
+        return self._passable().starts()
+
+    def begin_use(self, before: int, now: int) -> None:
+        self._passable().begin_use(before, now)
+
+    @property
+    def taken_over(self) -> bool:
+        return self._real.taken_over
 
     def copy_to(self, path: Path) -> None:
         self._passable().copy_to(path)

@@ -175,7 +175,8 @@ def test_damaged_files_are_reported_at_the_start(tmp_path: Path) -> None:
         before.storage.path(upload.client_id, upload.object_id).write_bytes(b"")
     with commands.serving(tmp_path, *LOOPBACK, "--log-level=error") as server:
         server.end(signal.SIGTERM)
-    (line,) = server.logged
+    line, whole = server.logged
     assert line.endswith(
         r"the bytes of 'a\nb' of client 'Alice' are gone or of another size" + "\n"
     )
+    assert "acknowledged files that are not whole: 1; if this data directory is an older" in whole

@@ -10,8 +10,9 @@ import pytest
 from server import backup, checking, restore
 from server.errors import ConfigurationError, ServerError
 from server.pairing import ID_FILE, check_pair, pair
-from server.repository import open_repository
+from server.repository import Repository, open_repository
 from server.serving import listening
+from server.storage import DirectoryStorage
 from tests.mariadb import MariaDB
 from tests.server.commands import run
 from tests.server.hostile_surroundings import serves_honest
@@ -25,6 +26,10 @@ def used(data: Path, database_url: str) -> Path:
     with running(data, database=database_url) as server:
         serves_honest(server)
     return data
+
+
+def pair_at(repository: Repository, data: Path) -> None:
+    pair(repository, data, DirectoryStorage.looking_at(data))
 
 
 def everything_in(directory: Path) -> set[str]:
@@ -44,10 +49,10 @@ def refuses(data: Path, database_url: str) -> str:
 
 def test_a_server_starts_again_with_its_own(tmp_path: Path, database_url: str) -> None:
     data = used(tmp_path / "data", database_url)
-    before = (data / ID_FILE).read_bytes()
+    before = (data / ID_FILE).read_text("ascii").split()[0]
     with running(data, database=database_url) as server:
         assert server.stored()
-    assert (data / ID_FILE).read_bytes() == before
+    assert (data / ID_FILE).read_text("ascii").split()[0] == before
     assert stat.S_IMODE((data / ID_FILE).stat().st_mode) == 0o600
 
 
@@ -93,7 +98,7 @@ def test_a_start_that_broke_off_before_the_database_knew_is_gone_on_with(
 ) -> None:
     (tmp_path / ID_FILE).write_text(f"{bytes(16).hex()}\n")
     with closing(open_repository(database_url)) as repository:
-        pair(repository, tmp_path)
+        pair_at(repository, tmp_path)
         assert repository.data_directory() == bytes(16)
 
 
@@ -117,7 +122,7 @@ def test_a_damaged_id_is_told(tmp_path: Path, database_url: str, text: str) -> N
         closing(open_repository(database_url)) as repository,
         pytest.raises(ConfigurationError, match=rf"{ID_FILE} is damaged: restore it"),
     ):
-        pair(repository, tmp_path)
+        pair_at(repository, tmp_path)
 
 
 def test_an_id_that_cannot_be_read_is_told(tmp_path: Path, database_url: str) -> None:
@@ -126,15 +131,16 @@ def test_an_id_that_cannot_be_read_is_told(tmp_path: Path, database_url: str) ->
         closing(open_repository(database_url)) as repository,
         pytest.raises(ConfigurationError, match=rf"{ID_FILE}: Is a directory"),
     ):
-        pair(repository, tmp_path)
+        pair_at(repository, tmp_path)
 
 
 def test_an_id_that_cannot_be_written_leaves_the_database_to_nobody(
     tmp_path: Path, database_url: str
 ) -> None:
     with closing(open_repository(database_url)) as repository:
-        with pytest.raises(ConfigurationError, match=rf"{ID_FILE}: No such file"):
-            pair(repository, tmp_path / "missing")
+        (tmp_path / f"{ID_FILE}.new").mkdir()
+        with pytest.raises(ConfigurationError, match=rf"{ID_FILE}: Is a directory"):
+            pair_at(repository, tmp_path)
         assert repository.data_directory() is None
         check_pair(repository, tmp_path)
         assert not (tmp_path / ID_FILE).exists()
@@ -304,3 +310,14 @@ def test_files_are_not_set_aside_because_the_database_named_is_a_new_one(
     assert everything_in(data) - {"eft.sqlite3-shm", "eft.sqlite3-wal"} == before
     with running(data, database=database_url) as server:
         assert server.stored()
+
+
+@pytest.mark.parametrize("left", [f"{'ab' * 16}/notes.txt", f"{'ab' * 16}"])
+def test_what_is_no_object_does_not_keep_a_new_database_out(
+    tmp_path: Path, database_url: str, left: str
+) -> None:
+    (tmp_path / left).parent.mkdir(exist_ok=True)
+    (tmp_path / left).touch()
+    with closing(open_repository(database_url)) as repository:
+        pair_at(repository, tmp_path)
+        assert repository.data_directory() is not None

@@ -707,6 +707,41 @@ def test_what_the_database_refuses_is_never_acknowledged(everywhere: Serving, fi
     assert everywhere.staged() == []
 
 
+@pytest.mark.parametrize("carried_out", [False, True])
+def test_what_the_database_refused_counts_once_it_is_settled_as_what_it_is(
+    tmp_path: Path, carried_out: bool
+) -> None:
+    limit = 2 * len(BIG) + 100
+    with (
+        serving(tmp_path / "data", max_bytes_per_client=limit) as server,
+        introduced(server) as peer,
+    ):
+        publish = type(server.repository).publish
+        with pytest.MonkeyPatch.context() as patch:
+
+            def failing(*given: Any) -> None:  # noqa: ANN401 - as the method replaced
+                if carried_out:
+                    publish(*given)
+                raise RepositoryUnavailable("switched off by the test")
+
+            patch.setattr(type(server.repository), "publish", failing)
+            for name in ("a", "b"):
+                peer.send_put(name, b"x" * 40)
+                assert peer.refusal() == wire.SERVER_FAILED
+            assert reason(lambda: peer.upload("big", BIG)) == wire.SERVER_FAILED
+        begin = (os.urandom(16), os.urandom(32), "c", len(BIG) + 21)
+        assert reason(lambda: peer.begin(*begin)) == wire.QUOTA
+        services = server.listener.doors.services4
+        assert services.receiver.sweep() == (0 if carried_out else 2)
+        services.uploads.expire(1000)
+        assert peer.names() == (["a", "b", "big"] if carried_out else [])
+        # Of the large one either the file or what is staged of it counts, and not both.
+        peer.upload("c", BIG)
+        left = 20 if carried_out else 100
+        assert reason(lambda: peer.put("d", b"x" * (left + 1))) == wire.QUOTA
+        peer.put("d", b"x" * left)
+
+
 def test_an_upload_that_the_database_refused_can_be_abandoned(server: Serving, peer: Peer4) -> None:
     with pytest.MonkeyPatch.context() as patch:
 

@@ -155,7 +155,7 @@ def test_another_clients_files_do_not_count(two_files: OnDisk) -> None:
     assert not _is_refused(two_files, "b", 1)
 
 
-def test_a_file_that_the_database_refused_counts_until_it_is_discarded(
+def test_a_file_that_the_database_refused_counts_until_its_bytes_are_removed(
     two_files: OnDisk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     upload = two_files.upload("b", b"2")
@@ -166,6 +166,59 @@ def test_a_file_that_the_database_refused_counts_until_it_is_discarded(
         upload.publish()
     assert _is_refused(two_files, "c", 1)
     upload.discard()
+    assert _is_refused(two_files, "c", 1)
+    assert two_files.receiver.sweep() == 1
+    assert not _is_refused(two_files, "c", 1)
+    assert upload.object_id.hex() not in two_files.objects()
+    assert two_files.receiver.sweep() == 0
+
+
+def test_a_file_whose_commit_was_carried_out_and_reported_lost_counts_once_in_the_end(
+    two_files: OnDisk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    publish = two_files.repository.publish_file
+
+    def lost(*given: Any) -> None:  # noqa: ANN401 - as the method replaced
+        publish(*given)
+        raise RepositoryUnavailable("away")
+
+    upload = two_files.upload("b", b"22")
+    with monkeypatch.context() as patch:
+        patch.setattr(two_files.repository, "publish_file", lost)
+        with pytest.raises(RepositoryUnavailable):
+            upload.publish()
+    upload.discard()
+    assert two_files.receiver.sweep() == 0
+    assert two_files.visible()["b"] == b"22"
+    assert _is_refused(two_files, "c", 1)
+    assert two_files.repository.remove_file(ALICE, "b") is not None
+    two_files.receiver.quota.changed(ALICE)
+    assert not _is_refused(two_files, "c", 1)
+
+
+def test_an_object_in_doubt_counts_while_database_or_disk_fail(
+    two_files: OnDisk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    steps = watch(two_files.config.data, monkeypatch)
+    upload = two_files.upload("b", b"2")
+    with monkeypatch.context() as patch:
+
+        def away(*_: object) -> None:
+            raise RepositoryUnavailable("away")
+
+        patch.setattr(two_files.repository, "publish_file", away)
+        patch.setattr(two_files.repository, "known_objects", away)
+        with pytest.raises(RepositoryUnavailable):
+            upload.publish()
+        upload.discard()
+        with pytest.raises(RepositoryUnavailable):
+            two_files.receiver.sweep()
+    assert _is_refused(two_files, "c", 1)
+    steps.fail("remove", io_error)
+    assert two_files.receiver.sweep() == 0
+    assert _is_refused(two_files, "c", 1)
+    steps.mend()
+    assert two_files.receiver.sweep() == 1
     assert not _is_refused(two_files, "c", 1)
 
 

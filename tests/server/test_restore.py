@@ -13,9 +13,16 @@ import pytest
 from server import backup, checking, restore
 from server.config import Config
 from server.errors import ConfigurationError, StorageError
-from server.repository import Action, Event, open_repository
+from server.repository import (
+    Action,
+    Event,
+    RepositoryError,
+    RepositoryUnavailable,
+    open_repository,
+)
 from server.repository.copying import CopyStatements
-from server.repository.mysql import MySQLRepository
+from server.repository.mysql import MySQLRepository, Patience
+from server.repository.statements import SqlRepository
 from server.storage import RESTORE_MARK, DirectoryStorage
 from tests.mariadb import MariaDB
 from tests.peer4.client import Peer4
@@ -314,6 +321,61 @@ def test_a_disk_that_is_full_is_told_of_and_the_restore_goes_on(
     with pytest.raises(StorageError, match="No space left on device"):
         restored(to, backup_of)
     steps.mend()
+    restored(to, backup_of)
+    assert contents(to) == ALL
+
+
+@pytest.mark.parametrize(
+    "database", ["mysql://eft@localhost/eft?unix_socket=/nowhere", "sqlite:////dev/null/rows"]
+)
+def test_a_database_that_cannot_be_opened_leaves_nothing_to_be_gone_on_with(
+    tmp_path: Path, kept: OnDisk, backup_of: Path, monkeypatch: pytest.MonkeyPatch, database: str
+) -> None:
+    monkeypatch.setattr(Patience, "pause", lambda *_: float("inf"))  # nobody waits for it
+    data = tmp_path / "restored"
+    with pytest.raises(RepositoryError, match=r"; nothing was restored$") as told:
+        restored(settings_for_tests(data, database=database), backup_of)
+    assert len(str(told.value).splitlines()) == 1
+    assert {path.name for path in data.iterdir()} <= {"lock", "staging"}
+    kept.keep("four", b"4444")
+    other = tmp_path / "another backup"
+    assert backup.run(kept.config, print, print, other, copy=True) == 0
+    to = settings_for_tests(data)
+    restored(to, other)
+    assert contents(to) == ALL | {("Alice", "four"): b"4444"}
+
+
+def test_a_database_file_that_was_begun_in_the_data_directory_is_gone_on_with(
+    tmp_path: Path, backup_of: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    to = settings_for_tests(tmp_path / "restored")
+    with monkeypatch.context() as patch:
+
+        def away(*_: object) -> None:
+            raise RepositoryUnavailable("away")
+
+        patch.setattr(SqlRepository, "is_empty", away)
+        with pytest.raises(RepositoryError, match=r"give the command again, and it goes on$"):
+            restored(to, backup_of)
+    with pytest.raises(ConfigurationError, match="give `restore` again"):
+        DirectoryStorage(to.data)
+    restored(to, backup_of)
+    assert contents(to) == ALL
+
+
+def test_a_database_that_goes_away_later_is_told_with_the_way_on(
+    to: Config, backup_of: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch:
+
+        def away(*_: object) -> None:
+            raise RepositoryUnavailable("away")
+
+        patch.setattr(CopyStatements, "fill_from", away)
+        with pytest.raises(RepositoryError, match=r"^away; give the command again, and it goes on"):
+            restored(to, backup_of)
+        with pytest.raises(RepositoryError, match=r"^away; give the command again, and it goes on"):
+            restored(to, backup_of)
     restored(to, backup_of)
     assert contents(to) == ALL
 

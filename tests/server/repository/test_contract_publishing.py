@@ -380,3 +380,25 @@ class TestPolicies:
         files: list[StoredFile] = [content4(alice, modified=each) for each in range(8)]
         at_once(lambda file: repository.publish([publication(file, Policy.IF_OLDER)], sign), files)
         assert list(repository.files(alice.id)) == files[-1:]
+
+
+class TestKnownObjects:
+    def test_what_a_file_an_upload_or_the_memory_leads_to_is_known(
+        self, repository: Repository, alice: Client
+    ) -> None:
+        replaced, file = stored_file(alice, "a"), stored_file(alice, "a")
+        done, pending = publication(content4(alice, "b")), upload(alice)
+        repository.publish_file(replaced)
+        repository.publish_file(file)
+        repository.publish([done], sign)
+        repository.begin_upload(pending)
+        known = [replaced.object_id, file.object_id, done.file.object_id, pending.object_id]
+        unknown = [os.urandom(16) for _ in range(transactions.BATCH_ROWS)]
+        assert repository.known_objects(alice.id, [*unknown, *known]) == set(known)
+
+    def test_what_is_another_clients_is_not(self, repository: Repository, alice: Client) -> None:
+        bob = client("Bob")
+        repository.add_client(bob)
+        repository.publish_file(file := stored_file(bob))
+        assert repository.known_objects(alice.id, [file.object_id]) == set()
+        assert repository.known_objects(b"nobody" + bytes(10), [file.object_id]) == set()

@@ -282,6 +282,49 @@ def test_an_error_that_repeating_does_not_mend_is_told_at_once(
     assert type(told.value) is expected
 
 
+@pytest.mark.parametrize(
+    "error",
+    [
+        TypeError("not all arguments converted"),
+        AttributeError("no such attribute"),
+        KeyError("name"),
+        MemoryError(),
+        ValueError("embedded null byte"),
+        OverflowError("int too big to convert"),
+        UnicodeDecodeError("utf-8", b"\xff", 0, 1, "invalid start byte"),
+        ProgrammingError("Failed processing format-parameters; no such type"),
+        ProgrammingError("Not enough parameters for the SQL statement"),
+    ],
+    ids=repr,
+)
+def test_what_is_wrong_with_a_call_is_no_lost_connection_and_not_repeated(
+    repository: MySQLRepository, driver: Driver, error: Exception
+) -> None:
+    driver.fail("SELECT id, name", error)
+    with pytest.raises(RepositoryError) as told:
+        repository.find_client(b"x")
+    assert type(told.value) is RepositoryError
+    assert len(str(told.value).splitlines()) == 1
+    assert len([sql for sql, _ in driver.executed if sql.startswith("SELECT id, name")]) == 1
+    assert len(driver.connections) == 1
+
+
+@pytest.mark.parametrize(
+    "error", [KeyError("name"), ValueError("x"), InterfaceError("Expected OK packet")], ids=repr
+)
+def test_a_connection_on_which_an_answer_may_be_on_its_way_is_not_used_again(
+    repository: MySQLRepository, driver: Driver, error: Exception
+) -> None:
+    driver.fail("SELECT id, name", error)
+    with pytest.raises(RepositoryError):
+        repository.find_client(b"x")
+    (out_of_step,) = driver.connections
+    assert out_of_step.shutdown.called
+    assert not out_of_step.rollback.called
+    repository.find_client(b"x")
+    assert len(driver.connections) == 2
+
+
 def test_an_error_is_one_line_with_database_and_cause_and_without_password(
     repository: MySQLRepository, driver: Driver
 ) -> None:
@@ -404,3 +447,18 @@ def test_a_database_that_loses_commits_with_the_power_is_complained_about(
     driver.answers["SELECT @@innodb_flush_log_at_trx_commit"] = [(2,)]
     MySQLRepository(ADDRESS).close()
     assert "innodb_flush_log_at_trx_commit" in caplog.text
+
+
+def test_the_lock_of_a_machine_that_died_is_let_go_within_a_minute(
+    repository: MySQLRepository, driver: Driver
+) -> None:
+    driver.answers["SELECT IF(@@lower_case_table_names"] = [("eft",)]
+    driver.answers["SELECT IS_USED_LOCK"] = [(None,)]
+    repository.hold()
+    told = [(sql, given) for sql, given in driver.executed if "wait_timeout" in sql]
+    assert told[-1] == ("SET SESSION wait_timeout = %s", (60,))
+    (holding,) = driver.connections
+    repository.find_client(b"x")
+    assert len(driver.connections) == 2  # it is used for nothing else
+    repository.close()
+    assert holding.close.called

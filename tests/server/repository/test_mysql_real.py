@@ -3,16 +3,19 @@
 import threading
 import time
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from mysql.connector import MySQLConnection
 
-from server.repository import Client, RepositoryError, RepositoryUnavailable
+from server.repository import Client, Publication, RepositoryError, RepositoryUnavailable
 from server.repository.mysql import MySQLRepository, Patience
 from server.repository.mysql_connections import Address
+from server.repository.publishing import Batch
+from server.repository.transactions import Transaction
 from tests.mariadb import MariaDB
 from tests.server.repository.conftest import OpenAt
 from tests.server.repository.samples import client, stored_file
@@ -191,3 +194,52 @@ class TestCollisions:
         _lock_client(meddler, alice)
         with pytest.raises(RepositoryError, match="Lock wait timeout"):
             repository.record_reconnect(alice.id, b"key", 1)
+
+    def test_a_server_that_begins_waits_for_a_change_of_the_one_before(
+        self, mariadb: MariaDB, address: Address, alice: Client, open_at: OpenAt
+    ) -> None:
+        older, newer = open_at(address), open_at(address)
+        older.claim(bytes(16))
+        older.begin_use(0, 1)
+        beginning: list[Future[None]] = []
+        with ThreadPoolExecutor(1) as thread:
+
+            def begin_meanwhile(transaction: Transaction) -> None:
+                beginning.append(thread.submit(newer.begin_use, 1, 2))
+                _who_waits_for_a_lock(mariadb)
+                transaction.change("UPDATE clients SET last_seen = 77")
+
+            older._write(begin_meanwhile)
+        assert [each.result() for each in beginning] == [None]
+        found = newer.find_client(alice.id)
+        assert found is not None
+        assert found.last_seen == 77
+        assert newer.starts() == 2
+
+    def test_what_becomes_of_an_object_is_told_once_its_commit_is_over(
+        self, mariadb: MariaDB, address: Address, alice: Client, open_at: OpenAt
+    ) -> None:
+        publishing, asking = open_at(address), open_at(address)
+        file = stored_file(alice)
+        publish = Batch([Publication(file)], publishing.dialect, None, None)
+        answers: list[Future[set[bytes]]] = []
+        with ThreadPoolExecutor(1) as thread:
+
+            def ask_before_the_commit(transaction: Transaction) -> None:
+                publish(transaction)
+                answers.append(thread.submit(asking.known_objects, alice.id, [file.object_id]))
+                _who_waits_for_a_lock(mariadb)
+
+            publishing._write(ask_before_the_commit)
+        assert [each.result() for each in answers] == [{file.object_id}]
+
+
+def test_a_parameter_of_no_known_type_is_an_error_and_the_database_stays_usable(
+    address: Address, alice: Client, open_at: OpenAt
+) -> None:
+    repository = open_at(address, patience=Patience(outage_seconds=float("inf")))
+    wrong: Any = object()
+    with pytest.raises(RepositoryError, match="format-parameters") as told:
+        repository._read(lambda transaction: transaction.rows("SELECT ?", wrong))
+    assert type(told.value) is RepositoryError
+    assert repository.find_client(alice.id) == alice

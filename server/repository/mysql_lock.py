@@ -1,0 +1,76 @@
+"""A named lock of MySQL's or MariaDB's that one server holds for as long as it runs."""
+
+import hashlib
+import threading
+from dataclasses import replace
+
+from server.repository.mysql_connections import Address, Session
+
+_IDLE_SECONDS = 60
+"""How long the database keeps the lock of a machine that has died without a word."""
+_WAIT_SECONDS = 2
+"""For a connection that was closed just now, or whose process was killed, to be noticed."""
+
+
+class ServerLock:
+    """The lock of the database at `address`. It lasts as long as the connection that it was taken
+    on, which is used for nothing else; any thread may call the methods."""
+
+    def __init__(self, address: Address) -> None:
+        self._address = replace(address, answer_seconds=address.answer_seconds + _WAIT_SECONDS)
+        self._turn = threading.Lock()
+        self._session: Session | None = None
+        self._closed = False
+
+    def take(self, *, wait_seconds: int = _WAIT_SECONDS) -> bool:
+        """Takes the lock, on a new connection where there is none, or sees that it is held here
+        still; False when another connection has it. Raises a driver's error, after which the lock
+        is not held."""
+        with self._turn:
+            try:
+                return self._take(self._session or self._connected(), wait_seconds)
+            except BaseException:  # whatever it was, the next try begins anew
+                self._drop()
+                raise
+            finally:
+                if self._closed:
+                    self._drop()
+
+    def _connected(self) -> Session:
+        self._session = session = Session(self._address)
+        session.change("SET SESSION wait_timeout = ?", _IDLE_SECONDS)
+        return session
+
+    def _take(self, session: Session, wait_seconds: int) -> bool:
+        name = _name(session)
+        # Asked each time: a proxy may have gone on with another connection in our place.
+        ((ours,),) = session.rows("SELECT IS_USED_LOCK(?) = CONNECTION_ID()", name)
+        if not ours:
+            ((ours,),) = session.rows("SELECT GET_LOCK(?, ?)", name, wait_seconds)
+        session.commit()
+        if not ours:
+            self._drop()
+        return bool(ours)
+
+    def close(self) -> None:
+        """Lets another server have it."""
+        self._closed = True
+        # Whoever has the turn waits for a database that may not answer, and lets go after that.
+        if self._turn.acquire(blocking=False):
+            try:
+                self._drop()
+            finally:
+                self._turn.release()
+
+    def _drop(self) -> None:
+        session, self._session = self._session, None
+        if session is not None:
+            session.close()
+
+
+def _name(session: Session) -> str:
+    # Of the whole database server, which may keep other databases of ours.
+    ((database,),) = session.rows(
+        "SELECT IF(@@lower_case_table_names = 0, DATABASE(), LOWER(DATABASE()))"
+    )
+    return f"eft_server_{hashlib.sha256(str(database).encode()).hexdigest()[:32]}"
