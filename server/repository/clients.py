@@ -62,7 +62,7 @@ class ClientStatements(SqlDatabase):
             public_key,
         )
 
-    def record_reconnect(self, client_id: bytes, wrapped_aes_key: bytes | None, now: int) -> bool:
+    def record_reconnect(self, client_id: bytes, wrapped_aes_key: bytes, now: int) -> bool:
         return self._change(
             "UPDATE clients SET aes_key = ?, last_seen = ? WHERE id = ?",
             wrapped_aes_key,

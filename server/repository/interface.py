@@ -55,8 +55,8 @@ class Repository(ABC):
         key: a key is set once per registration. The same key again is accepted."""
 
     @abstractmethod
-    def record_reconnect(self, client_id: bytes, wrapped_aes_key: bytes | None, now: int) -> bool:
-        """Stores a client's newest AES key, None with protocol 4, and the time it was seen; False
+    def record_reconnect(self, client_id: bytes, wrapped_aes_key: bytes, now: int) -> bool:
+        """Stores the newest AES key of a client of protocol 3, and the time it was seen; False
         when the client is unknown."""
 
     @abstractmethod
@@ -194,7 +194,8 @@ class Repository(ABC):
 
     @abstractmethod
     def record(self, events: Sequence[Event]) -> None:
-        """Appends to the audit trail; an event that is there already is not appended again."""
+        """Appends to the audit trail; an event that is there already is not appended again. A
+        client that has connected was seen then."""
 
     @abstractmethod
     def events(self, since: int = 0, client: str | None = None) -> Iterator[Event]:

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 
 from server.repository import transactions
-from server.repository.records import Action, Event
+from server.repository.records import DONE, Action, Event
 from server.repository.transactions import (
     Dialect,
     Parameter,
@@ -31,8 +31,12 @@ class TrailStatements(SqlDatabase):
     """The part of a repository that keeps the audit trail."""
 
     def record(self, events: Sequence[Event]) -> None:
+        def work(transaction: Transaction) -> None:
+            append(transaction, self.dialect, events)
+            _note_seen(transaction, events)
+
         if events:
-            self._write(lambda transaction: append(transaction, self.dialect, events))
+            self._write(work)
 
     def events(self, since: int = 0, client: str | None = None) -> Iterator[Event]:
         at, last = since, b""
@@ -59,6 +63,18 @@ class TrailStatements(SqlDatabase):
 def append(transaction: Transaction, dialect: Dialect, events: Sequence[Event]) -> None:
     """Appends events within a transaction; those that are there already are passed over."""
     transaction.insert(_INSERT + dialect.skip_present, [_row(event) for event in events])
+
+
+def _note_seen(transaction: Transaction, events: Sequence[Event]) -> None:
+    seen: dict[bytes, int] = {}
+    for event in events:
+        if event.action is Action.CONNECT and event.outcome == DONE and event.client_id:
+            seen[event.client_id] = max(seen.get(event.client_id, 0), event.at // 10**6)
+    # In the order of their ids, as everybody locks clients on MySQL.
+    for client_id, at in sorted(seen.items()):
+        transaction.change(
+            "UPDATE clients SET last_seen = ? WHERE id = ? AND last_seen < ?", at, client_id, at
+        )
 
 
 def _forget(transaction: Transaction, before: int) -> int:

@@ -54,7 +54,7 @@ class FailingRepository(Repository):
     ) -> bool:
         return self._passable().set_public_key(client_id, public_key, wrapped_aes_key, now)
 
-    def record_reconnect(self, client_id: bytes, wrapped_aes_key: bytes | None, now: int) -> bool:
+    def record_reconnect(self, client_id: bytes, wrapped_aes_key: bytes, now: int) -> bool:
         return self._passable().record_reconnect(client_id, wrapped_aes_key, now)
 
     def set_disabled(self, client_id: bytes, disabled: bool) -> bool:

@@ -20,7 +20,7 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
 from server.certificate import Certificate
-from server.repository import Client, Token
+from server.repository import Client, RepositoryError, Token
 from tests.peer.client import PeerClient
 from tests.peer4 import wire
 from tests.peer4.client import Peer4, StreamCut, client_key, public_der, tls_context
@@ -264,10 +264,32 @@ def test_a_client_is_remembered_as_seen_when_it_has_proved_itself(server: Servin
         assert seen is not None
         assert seen.last_seen == 1
         peer.connect()
-    seen = server.repository.find_client(OLD_ID)
-    assert seen is not None
-    assert (seen.registered_at, seen.wrapped_aes_key) == (1, None)
-    assert abs(seen.last_seen - time.time()) < 60
+
+    def remembered() -> bool:
+        seen = server.repository.find_client(OLD_ID)
+        assert seen is not None
+        assert (seen.registered_at, seen.wrapped_aes_key) == (1, None)
+        return abs(seen.last_seen - time.time()) < 60
+
+    until(remembered, "the client is remembered as seen")
+
+
+def test_a_client_gets_at_its_files_where_the_database_cannot_be_written(
+    server: Serving, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_arguments: object) -> None:
+        raise RepositoryError("database or disk is full")
+
+    with server.peer() as peer:
+        peer.register()
+        peer.connect()
+        peer.put("report.txt", b"content")
+        for change in ("_write", "_change"):
+            monkeypatch.setattr(type(server.repository), change, full)
+        with peer.twin() as again:
+            again.connect()
+            assert again.names() == ["report.txt"]
+            assert again.get("report.txt")[1] == b"content"
 
 
 def test_a_client_that_is_disabled_after_its_challenge_is_not_let_in(server: Serving) -> None:

@@ -162,12 +162,6 @@ class TestKeys:
         repository.record_reconnect(alice.id, AES, 43)
         assert repository.record_reconnect(alice.id, AES, 43)
 
-    def test_a_reconnect_without_an_aes_key_stores_the_time(
-        self, repository: Repository, alice: Client
-    ) -> None:
-        assert repository.record_reconnect(alice.id, None, 43)
-        assert repository.find_client(alice.id) == replace(alice, last_seen=43)
-
     def test_a_reconnect_of_an_unknown_client_is_refused(self, repository: Repository) -> None:
         assert not repository.record_reconnect(os.urandom(16), AES, 43)
 

@@ -42,6 +42,27 @@ def test_an_event_is_kept_as_it_was(repository: Repository, open_another: Open) 
     assert list(open_another().events()) == [full, bare]
 
 
+def test_a_client_was_seen_when_it_last_connected(repository: Repository) -> None:
+    seen, refused, unseen = (client(name) for name in ("seen", "refused", "unseen"))
+    for each in (seen, refused, unseen):
+        repository.add_client(each)
+    at = (seen.last_seen + 10) * 10**6
+
+    repository.record(
+        [
+            Event(Action.CONNECT, client_id=seen.id, at=at + 3 * 10**6),
+            Event(Action.CONNECT, client_id=seen.id, at=at),
+            Event(Action.CONNECT, "AccessDenied", refused.id, at=at),
+            Event(Action.DOWNLOAD, client_id=refused.id, at=at),
+            Event(Action.CONNECT, client_id=unseen.id, at=(unseen.last_seen - 5) * 10**6),
+            Event(Action.CONNECT, client_id=os.urandom(16), at=at),
+        ]
+    )
+
+    found = [repository.find_client(each.id) for each in (seen, refused, unseen)]
+    assert found == [replace(seen, last_seen=seen.last_seen + 13), refused, unseen]
+
+
 def test_events_are_told_in_the_order_of_time(repository: Repository) -> None:
     late, early = event(NOW + 1), event(NOW)
     repository.record([late])
