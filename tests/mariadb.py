@@ -42,6 +42,11 @@ class MariaDB:
         self.start()
         self._make_accounts()
 
+    @property
+    def _own_temporary_files(self) -> str:
+        # A server that starts removes temporary tables from there, those of other servers too.
+        return f"--tmpdir={self.directory}"
+
     def _install(self) -> None:
         _run(
             "mariadb-install-db",
@@ -51,6 +56,7 @@ class MariaDB:
             "--auth-root-authentication-method=normal",
             "--skip-test-db",
             "--innodb-log-file-size=4M",
+            self._own_temporary_files,
         )
         make_certificate(self.ca, self.directory / "key.pem")
 
@@ -67,6 +73,7 @@ class MariaDB:
                 f"--port={self.port}",
                 f"--pid-file={self.directory / 'pid'}",
                 f"--log-error={log}",
+                self._own_temporary_files,
                 "--bind-address=127.0.0.1",
                 "--skip-name-resolve",
                 "--innodb-buffer-pool-size=8M",
