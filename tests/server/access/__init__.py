@@ -1,0 +1,1 @@
+"""Who gets in over protocol 4."""
