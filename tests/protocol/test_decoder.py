@@ -1,16 +1,15 @@
-"""The decoders: bytes in any pieces to messages, and hostile bytes to errors."""
+"""The decoder of requests: bytes in any pieces to messages, and hostile bytes to errors."""
 
-import random
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import FrozenInstanceError, dataclass
+from collections.abc import Callable
+from dataclasses import FrozenInstanceError
 from itertools import accumulate
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from protocol.decoder import RequestDecoder, RequestEnd, RequestHead, ResponseDecoder
+from protocol.decoder import RequestDecoder, RequestEnd, RequestHead
 from protocol.errors import ContentTooLarge, ProtocolError
 from protocol.generations import (
     GENERATION_2023A,
@@ -22,218 +21,35 @@ from protocol.generations import (
     generations_by_code,
 )
 from protocol.messages3 import (
-    ChecksumAbandoned,
-    ChecksumInvalid,
-    ChecksumValid,
-    GeneralError,
-    Reconnect,
-    Reconnected,
     Register,
-    Registered,
-    Request,
-    Response,
     SendFile,
     SendPacket,
-    SendPublicKey,
 )
 from tests.protocol import samples, strategies
+from tests.protocol.decoding import (
+    CONVERSATION,
+    CONVERSATION_EVENTS,
+    CONVERSATION_WIRE,
+    MAX_CONTENT,
+    Sent,
+    decoder_of,
+    events,
+    every_request_code,
+    every_wrong_request,
+    impossible_requests,
+    mutations,
+    outcome,
+    request_decoder,
+    request_header,
+    sent,
+    sent_requests,
+    streams,
+)
 from tests.protocol.samples import CLIENT_ID
 from tests.protocol.specification import (
-    CARRY_CONTENT,
-    CODE_HEX,
     COLUMNS,
     REQUEST_BYTES,
-    RESPONSE_BYTES,
     Column,
-)
-
-MAX_CONTENT = 1000
-SERVED = (GENERATION_2023A, GENERATION_2024A, GENERATION_2024C)
-Event = RequestHead | RequestEnd | bytes
-
-every_request_code = pytest.mark.parametrize(
-    ("column", "code"),
-    [(column, code) for column in COLUMNS for code in column.requests],
-    ids=str,
-)
-every_response_code = pytest.mark.parametrize(
-    ("column", "code"),
-    [(column, code) for column in COLUMNS for code in column.responses],
-    ids=str,
-)
-
-
-def request_decoder(
-    generation_1025: Generation = GENERATION_2024A, max_content_bytes: int = MAX_CONTENT
-) -> RequestDecoder:
-    return RequestDecoder(generations_by_code(generation_1025), max_content_bytes)
-
-
-def decoder_of(column: Column) -> RequestDecoder:
-    return RequestDecoder(
-        dict.fromkeys(column.requests, GENERATIONS[column.name]), max_content_bytes=MAX_CONTENT
-    )
-
-
-def request_header(code: int, size: int) -> bytes:
-    return CLIENT_ID + b"\x03" + bytes.fromhex(CODE_HEX[code]) + size.to_bytes(4, "little")
-
-
-def response_header(code: int, size: int) -> bytes:
-    return b"\x03" + bytes.fromhex(CODE_HEX[code]) + size.to_bytes(4, "little")
-
-
-def collect(decoder: RequestDecoder, pieces: Iterable[bytes], result: list[Event]) -> None:
-    """Adds what the pieces give; the content between a head and its end is one bytes object."""
-    for piece in pieces:
-        for event in decoder.feed(piece):
-            if not isinstance(event, memoryview):
-                result.append(event)
-            elif result and isinstance(result[-1], bytes):
-                result[-1] += bytes(event)
-            else:
-                result.append(bytes(event))
-
-
-def events(decoder: RequestDecoder, pieces: Iterable[bytes]) -> list[Event]:
-    result: list[Event] = []
-    collect(decoder, pieces, result)
-    return result
-
-
-def outcome(pieces: Iterable[bytes]) -> tuple[list[Event], str | None]:
-    """What the pieces give and what is wrong with them; any error but `ProtocolError` is raised."""
-    result: list[Event] = []
-    try:
-        collect(request_decoder(), pieces, result)
-    except ProtocolError as error:
-        return result, str(error)
-    return result, None
-
-
-def answers(decoder: ResponseDecoder, pieces: Iterable[bytes]) -> list[Response]:
-    return [response for piece in pieces for response in decoder.feed(piece)]
-
-
-def answers_or_error(pieces: Iterable[bytes]) -> list[Response]:
-    """What the pieces give unless they are wrong; any error but `ProtocolError` is raised."""
-    try:
-        return answers(ResponseDecoder(GENERATION_2023A), pieces)
-    except ProtocolError:
-        return []
-
-
-def mutations(data: bytes) -> Iterator[bytes]:
-    """`data` with some bytes changed, dropped or put in between."""
-    chance = random.Random(1)
-    for _ in range(300):
-        mutated = bytearray(data)
-        for _ in range(chance.randint(1, 4)):
-            place = chance.randrange(len(mutated))
-            match chance.randrange(3):
-                case 0:
-                    mutated[place] ^= 1 << chance.randrange(8)
-                case 1:
-                    del mutated[place]
-                case _:
-                    mutated.insert(place, chance.randrange(256))
-        yield bytes(mutated)
-
-
-def impossible_requests() -> Iterator[tuple[Column, int, int]]:
-    for column in COLUMNS:
-        for code, message in column.requests.items():
-            fixed = REQUEST_BYTES[message]
-            for size in {0, 1, fixed - 1, fixed + 1, 2**32 - 1}:
-                if size != fixed + 1 or message not in CARRY_CONTENT:
-                    yield column, code, size
-
-
-def impossible_responses() -> Iterator[tuple[Column, int, int]]:
-    for column in COLUMNS:
-        for code, message in column.responses.items():
-            least, most = RESPONSE_BYTES[message]
-            for size in {0, 1, least - 1, most + 1, 2**32 - 1}:
-                if size >= 0 and not least <= size <= most:
-                    yield column, code, size
-
-
-@dataclass(frozen=True)
-class Sent:
-    """One request as it is sent, and what a decoder should make of it."""
-
-    head: RequestHead
-    content: bytes
-
-    def __str__(self) -> str:
-        return type(self.head.request).__name__
-
-    @property
-    def wire(self) -> bytes:
-        head = self.head
-        packed = head.generation.pack_request(head.client_id, head.request, head.content_bytes)
-        return packed + self.content
-
-    @property
-    def events(self) -> list[Event]:
-        return [self.head, *([self.content] if self.content else []), RequestEnd()]
-
-
-def sent(
-    generation: Generation, request: Request, content: bytes = b"", client_id: bytes = CLIENT_ID
-) -> Sent:
-    return Sent(RequestHead(client_id, generation, request, len(content)), content)
-
-
-@st.composite
-def sent_requests(draw: st.DrawFn) -> Sent:
-    generation = draw(st.sampled_from(SERVED))
-    client_id = draw(strategies.client_ids)
-    content = draw(st.binary(max_size=100))
-    file: st.SearchStrategy[Request] = (
-        strategies.packet_requests
-        if generation.in_packets
-        else st.builds(SendFile, st.just(len(content)), strategies.names)
-    )
-    request = draw(st.one_of(strategies.name_requests, strategies.key_requests, file))
-    carried = content if isinstance(request, CARRY_CONTENT) else b""
-    return sent(generation, request, carried, client_id)
-
-
-streams = st.lists(sent_requests(), max_size=4)
-
-CONVERSATION = [
-    sent(GENERATION_2023A, Register("Alice")),
-    sent(GENERATION_2023A, SendPublicKey("Alice", b"k" * 160)),
-    sent(GENERATION_2023A, SendFile(48, "a.txt"), bytes(range(48))),
-    sent(GENERATION_2023A, ChecksumInvalid("a.txt")),
-    sent(GENERATION_2023A, SendFile(0, "empty")),
-    sent(GENERATION_2024C, SendPacket(5, 4, 1, 2, "b.txt"), b"one"),
-    sent(GENERATION_2024C, SendPacket(5, 4, 2, 2, "b.txt"), b"2"),
-    sent(GENERATION_2024A, SendPacket(5, 4, 1, 1, "c.txt")),
-    sent(GENERATION_2024A, Reconnect("Alice")),
-    sent(GENERATION_2024C, ChecksumValid("a.txt")),
-    sent(GENERATION_2024A, ChecksumAbandoned("a.txt")),
-]
-CONVERSATION_WIRE = b"".join(one.wire for one in CONVERSATION)
-CONVERSATION_EVENTS = [event for one in CONVERSATION for event in one.events]
-ANSWERS = [response for response, _ in samples.RESPONSES]
-ANSWERS_WIRE = b"".join(map(GENERATION_2023A.pack_response, ANSWERS))
-
-every_wrong_request = pytest.mark.parametrize(
-    "wire",
-    [
-        request_header(1100, 256),
-        request_header(2100, 255),
-        CLIENT_ID + bytes.fromhex("04" + "4c04" + "ff000000"),
-        GENERATION_2023A.pack_request(CLIENT_ID, SendFile(1, "a"), 2),
-    ],
-    ids=["size", "code", "version", "content size"],
-)
-every_wrong_response = pytest.mark.parametrize(
-    "wire",
-    [response_header(2100, 15), response_header(1600, 16), b"\x04" + bytes(6)],
-    ids=["size", "code", "version"],
 )
 
 
@@ -555,143 +371,3 @@ class TestRequests:
     @pytest.mark.parametrize("event", [CONVERSATION[0].head, RequestEnd()])
     def test_events_hold_nothing_but_their_fields(self, event: object) -> None:
         assert not hasattr(event, "__dict__")
-
-
-class TestResponses:
-    @every_response_code
-    def test_every_code_is_decoded(self, column: Column, code: int) -> None:
-        message = column.responses[code]
-        response, payload = next(pair for pair in samples.RESPONSES if type(pair[0]) is message)
-        wire = response_header(code, len(payload) // 2) + bytes.fromhex(payload)
-        assert answers(ResponseDecoder(GENERATIONS[column.name]), [wire]) == [response]
-
-    @strategies.some
-    @given(st.lists(strategies.responses, max_size=5), st.sampled_from(COLUMNS), strategies.cuts)
-    def test_any_pieces_give_the_same_responses(
-        self, responses: list[Response], column: Column, cuts: list[int]
-    ) -> None:
-        generation = GENERATIONS[column.name]
-        wire = b"".join(map(generation.pack_response, responses))
-        assert answers(ResponseDecoder(generation), strategies.cut(wire, cuts)) == responses
-
-    @pytest.mark.parametrize("size", [1, 2, 6, 7, 8, 16, 23, 1000, 10**6])
-    def test_pieces_of_one_size_give_the_same_responses(self, size: int) -> None:
-        pieces = [ANSWERS_WIRE[start : start + size] for start in range(0, len(ANSWERS_WIRE), size)]
-        assert answers(ResponseDecoder(GENERATION_2023A), pieces) == ANSWERS
-
-    @pytest.mark.parametrize("kind", [bytes, bytearray, memoryview])
-    def test_bytes_of_any_kind_are_decoded(
-        self, kind: Callable[[bytes], bytes | bytearray | memoryview]
-    ) -> None:
-        assert list(ResponseDecoder(GENERATION_2023A).feed(kind(ANSWERS_WIRE))) == ANSWERS
-
-    def test_nothing_gives_nothing(self) -> None:
-        assert answers(ResponseDecoder(GENERATION_2023A), [b"", b""]) == []
-
-    def test_every_prefix_gives_only_what_it_completes(self) -> None:
-        ends = list(accumulate(len(GENERATION_2023A.pack_response(one)) for one in ANSWERS))
-        for length in range(len(ANSWERS_WIRE)):
-            found = answers(ResponseDecoder(GENERATION_2023A), [ANSWERS_WIRE[:length]])
-            assert found == ANSWERS[: sum(end <= length for end in ends)]
-
-    def test_truncation_is_told_from_a_clean_end_at_every_byte(self) -> None:
-        sizes = (len(GENERATION_2023A.pack_response(one)) for one in ANSWERS)
-        decoder = ResponseDecoder(GENERATION_2023A)
-        clean = {0} if decoder.between_responses else set()
-        for length, byte in enumerate(strategies.byte_by_byte(ANSWERS_WIRE), start=1):
-            answers(decoder, [byte])
-            if decoder.between_responses:
-                clean.add(length)
-        assert clean == set(accumulate(sizes, initial=0))
-
-    def test_a_payload_of_the_headers_size_is_no_boundary(self) -> None:
-        decoder = ResponseDecoder(GENERATION_2023A)
-        answers(decoder, [response_header(2107, 7)])
-        assert not decoder.between_responses
-
-    def test_a_response_that_was_given_is_over(self) -> None:
-        decoder = ResponseDecoder(GENERATION_2023A)
-        wire = GENERATION_2023A.pack_response(Registered(CLIENT_ID))
-        assert [decoder.between_responses for _ in decoder.feed(wire)] == [True]
-
-    @pytest.mark.parametrize("ignored", [0, 1, 7, 16, 1024])
-    @pytest.mark.parametrize("code", [2101, 2107, 1608])
-    def test_what_should_be_empty_is_skipped_whole(self, code: int, ignored: int) -> None:
-        wire = response_header(code, ignored) + b"\x03" * ignored + response_header(2107, 0)
-        assert len(answers(ResponseDecoder(GENERATION_2023A), [wire])) == 2
-
-    @pytest.mark.parametrize("key_bytes", [1, 127, 128, 129, 256, 1024])
-    def test_a_wrapped_key_may_be_of_another_size(self, key_bytes: int) -> None:
-        wire = response_header(2105, 16 + key_bytes) + CLIENT_ID + b"k" * key_bytes
-        assert answers(ResponseDecoder(GENERATION_2023A), [wire]) == [
-            Reconnected(CLIENT_ID, b"k" * key_bytes)
-        ]
-
-    @pytest.mark.parametrize(("column", "code", "size"), list(impossible_responses()), ids=str)
-    def test_an_impossible_size_is_refused_with_the_header(
-        self, column: Column, code: int, size: int
-    ) -> None:
-        message = column.responses[code].__name__
-        with pytest.raises(ProtocolError, match=f"^{message} with a payload of {size} bytes$"):
-            answers(ResponseDecoder(GENERATIONS[column.name]), [response_header(code, size)])
-
-    @pytest.mark.parametrize("column", COLUMNS, ids=str)
-    def test_an_unknown_code_is_refused(self, column: Column) -> None:
-        generation, known = GENERATIONS[column.name], set()
-        for code in [*range(4096), 65535]:
-            header = b"\x03" + code.to_bytes(2, "little") + bytes.fromhex("10000000")
-            try:
-                answers(ResponseDecoder(generation), [header])
-            except ProtocolError as error:
-                if str(error) == f"unknown response code {code}":
-                    continue
-            known.add(code)
-        assert known == set(column.responses)
-
-    @pytest.mark.parametrize("version", [0, 1, 2, 4, 48, 51, 255])
-    def test_another_version_is_refused(self, version: int) -> None:
-        header = bytes([version]) + response_header(2100, 16)[1:]
-        with pytest.raises(ProtocolError, match=f"^protocol version {version} "):
-            answers(ResponseDecoder(GENERATION_2023A), [header])
-
-    @every_wrong_response
-    def test_an_error_is_no_clean_end(self, wire: bytes) -> None:
-        decoder = ResponseDecoder(GENERATION_2023A)
-        with pytest.raises(ProtocolError):
-            answers(decoder, [wire])
-        assert not decoder.between_responses
-
-    @every_wrong_response
-    @pytest.mark.parametrize("more", [b"\x03", ANSWERS_WIRE], ids=["byte", "responses"])
-    def test_a_spent_decoder_refuses_whatever_follows(self, wire: bytes, more: bytes) -> None:
-        decoder = ResponseDecoder(GENERATION_2023A)
-        with pytest.raises(ProtocolError):
-            answers(decoder, [wire])
-        with pytest.raises(ProtocolError):
-            answers(decoder, [more])
-
-    def test_responses_before_an_error_are_given(self) -> None:
-        wire = response_header(2107, 0) + response_header(1600, 16)
-        assert next(ResponseDecoder(GENERATION_2023A).feed(wire)) == GeneralError()
-
-    @strategies.many
-    @given(st.binary(max_size=400), strategies.cuts)
-    def test_random_bytes_give_responses_or_a_protocol_error(
-        self, data: bytes, cuts: list[int]
-    ) -> None:
-        answers_or_error(strategies.cut(data, cuts))
-
-    @strategies.many
-    @given(
-        st.sampled_from(sorted(GENERATION_2023A.responses)),
-        st.sampled_from([0, 1, 16, 17, 144, 279, 280]),
-        st.binary(max_size=400),
-    )
-    def test_random_payloads_give_responses_or_a_protocol_error(
-        self, code: int, size: int, data: bytes
-    ) -> None:
-        answers_or_error([response_header(code, size) + data])
-
-    def test_mutated_bytes_give_responses_or_a_protocol_error(self) -> None:
-        for wire in mutations(ANSWERS_WIRE):
-            answers_or_error([wire])
