@@ -151,6 +151,14 @@ def test_a_file_where_a_directory_is_needed(stocked: FakeServer, work: Path) -> 
     assert sorted(tree(work)) == ["notes.txt", "photos", "photos2/c"]
 
 
+def test_a_file_that_is_named_twice_is_fetched_once(stocked: FakeServer, work: Path) -> None:
+    assert stocked.run("get", "notes.txt", "notes.txt", ".") == 0
+    assert stocked.run("get", "-r", "photos", "photos", ".") == 0
+
+    assert sorted(tree(work)) == ["notes.txt", "photos/a.jpg", "photos/raw/b.raw"]
+    assert stocked.calls.count("get notes.txt") == stocked.calls.count("get photos/a.jpg") == 1
+
+
 def test_a_failure_to_write_does_not_stop_the_others(stocked: FakeServer, work: Path) -> None:
     stocked.refusals["photos/a.jpg"] = NotWritten("no space left")
     assert stocked.run("get", "-r", "/", ".") == ExitStatus.FILE_FAILED
