@@ -93,10 +93,10 @@ def _fetch(context: Context, remote: Remote, one: Wanted, progress: Progress) ->
         if not _is_due(one, context.arguments.overwrite):
             return Row(local, name, Outcome.SKIPPED)
         _make_room(one)
+        entry = remote.get(name, one.local, progress=progress, size=one.entry.size)
     except OSError as error:
         cause = error.strerror or str(error)
         raise FileUnusable(f"{local!r} cannot be written: {cause}") from error
-    entry = remote.get(name, one.local, progress=progress, size=one.entry.size)
     digest = entry.sha256.hex() if entry.sha256 else None
     seconds = round(time.monotonic() - began, 3)
     return Row(local, name, Outcome.VERIFIED, entry.size, digest, seconds)

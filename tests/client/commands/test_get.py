@@ -1,5 +1,6 @@
 """`get`: what is fetched to where, and that nothing gets out of there."""
 
+import errno
 import io
 import json
 import os
@@ -159,8 +160,13 @@ def test_a_file_that_is_named_twice_is_fetched_once(stocked: FakeServer, work: P
     assert stocked.calls.count("get notes.txt") == stocked.calls.count("get photos/a.jpg") == 1
 
 
-def test_a_failure_to_write_does_not_stop_the_others(stocked: FakeServer, work: Path) -> None:
-    stocked.refusals["photos/a.jpg"] = NotWritten("no space left")
+@pytest.mark.parametrize(
+    "failure", [NotWritten("no space left"), OSError(errno.EIO, "Input/output error")]
+)
+def test_a_failure_to_write_does_not_stop_the_others(
+    stocked: FakeServer, work: Path, failure: Exception
+) -> None:
+    stocked.refusals["photos/a.jpg"] = failure
     assert stocked.run("get", "-r", "/", ".") == ExitStatus.FILE_FAILED
 
     assert sorted(tree(work)) == ["notes.txt", "photos/raw/b.raw", "photos2/c"]
