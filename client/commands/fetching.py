@@ -131,7 +131,12 @@ def _make_room(one: Wanted) -> None:
         root = one.root.resolve()
         if not parent.resolve().is_relative_to(root):
             raise FileUnusable(f"{str(parent)!r} leads out of {str(one.root)!r} by a link")
-        parent.mkdir(parents=True, exist_ok=True)
+        try:
+            parent.mkdir(parents=True, exist_ok=True)
+        except (FileExistsError, NotADirectoryError) as error:
+            raise FileUnusable(
+                f"{str(one.local)!r} needs a directory where there is a file"
+            ) from error
 
 
 def _is_no_room(error: Exception) -> bool:

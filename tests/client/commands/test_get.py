@@ -145,11 +145,32 @@ def test_what_is_no_file_is_not_replaced(stocked: FakeServer, work: Path) -> Non
     assert not [call for call in stocked.calls if call.startswith("get")]
 
 
-def test_a_file_where_a_directory_is_needed(stocked: FakeServer, work: Path) -> None:
+def test_a_file_where_a_directory_is_needed(
+    stocked: FakeServer, work: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     (work / "photos").write_bytes(b"")
     assert stocked.run("get", "-r", "/", ".") == ExitStatus.FILE_FAILED
 
     assert sorted(tree(work)) == ["notes.txt", "photos", "photos2/c"]
+    assert capsys.readouterr().err.splitlines() == [
+        f"Fatal: 'photos/{name}' needs a directory where there is a file"
+        for name in ("a.jpg", "raw/b.raw")
+    ]
+
+
+def test_of_a_file_and_a_directory_of_one_name_what_has_no_place_is_told(
+    server: FakeServer, work: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in ("a", "a/b", "a/b/c"):
+        server.add(name, name.encode())
+    assert server.run("get", "-r", "a", ".") == ExitStatus.FILE_FAILED
+    assert server.run("get", "-r", "a/", "below") == ExitStatus.FILE_FAILED
+
+    assert tree(work) == {"a": b"a", "below/b": b"a/b"}
+    assert capsys.readouterr().err.splitlines() == [
+        f"Fatal: '{name}' needs a directory where there is a file"
+        for name in ("a/b", "a/b/c", "below/b/c")
+    ]
 
 
 def test_a_file_that_is_named_twice_is_fetched_once(stocked: FakeServer, work: Path) -> None:
