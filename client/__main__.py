@@ -20,7 +20,9 @@ def main() -> int:
     except KeyboardInterrupt:  # while the modules were being loaded
         return _INTERRUPTED
     finally:
-        gc.freeze()  # nor is it looked for at the end, when all of it goes anyway
+        # Nor is it looked for where the interpreter does come to its end, after `--help` or misuse:
+        # a tenth of those.
+        gc.freeze()
 
 
 def program() -> NoReturn:

@@ -125,9 +125,12 @@ class PartFile:
             # Another process may have given it its name, or removed it, before it was locked.
             if not os.path.samestat(os.fstat(descriptor), self._path.stat()):
                 raise FileNotFoundError
-        except (BlockingIOError, FileNotFoundError) as error:
+        except OSError as error:
             self._file.close()
-            raise NotWritten(f"{str(target)!r} is being downloaded already") from error
+            if isinstance(error, BlockingIOError | FileNotFoundError):
+                raise NotWritten(f"{str(target)!r} is being downloaded already") from error
+            cause = error.strerror or str(error)
+            raise NotWritten(f"{str(self._path)!r} cannot be locked: {cause}") from error
 
     @staticmethod
     def interrupted(target: Path) -> Iterator[Path]:
@@ -183,7 +186,9 @@ class PartFile:
         try:
             self._whole.check()
         except ContentTampered:
-            self._path.unlink(missing_ok=True)
+            # Nothing that could be gone on from, even where it cannot be removed at the exit.
+            with contextlib.suppress(OSError):
+                self._file.truncate(0)
             raise
         descriptor, entry = self._file.fileno(), self._entry
         with writing(self._target):

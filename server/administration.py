@@ -19,7 +19,7 @@ from protocol.names import check_client_name
 from server.config import Config
 from server.errors import ConfigurationError
 from server.inspection import MICROSECONDS, Printer, find_client, format_time, unknown_client
-from server.repository import Action, Event, Repository, Token
+from server.repository import Action, Event, Repository, RepositoryError, Token
 
 _TOKEN_BYTES = 32
 _DIGEST = re.compile(r"[0-9a-f]{1,64}")
@@ -59,7 +59,8 @@ def create_token(
     """Prints a new token that is good for one registration within so many seconds.
 
     Only its SHA-256 is kept. Raises `ConfigurationError` when no client can have this name, and
-    passes on the `OSError` of `show` once the token, which nobody has seen, is removed again.
+    passes on the `OSError` of `show` once the token, which nobody has seen, is removed again, or
+    with the digest of one that could not be.
     """
     if name is not None:
         _check_name(repository, name, max_name_bytes)
@@ -73,10 +74,21 @@ def create_token(
         # Not before it is good: whoever reads it may use it at once.
         show(token)
     except OSError as error:
-        repository.remove_token(digest)
-        _record(repository, Action.TOKEN_REVOKED, subjects=(shown,))
-        cause = f"{error.strerror}; the token was removed again"
+        cause = f"{error.strerror}; {_taken_back(repository, digest)}"
         raise OSError(error.errno, cause) from error
+
+
+def _taken_back(repository: Repository, digest: bytes) -> str:
+    """Removes a token that could not be printed, and says what came of it."""
+    shown = digest.hex()[:_SHOWN_DIGITS]
+    try:
+        removed = repository.remove_token(digest)
+    except RepositoryError as error:
+        return f"the token {shown} could not be removed: revoke it ({error})"
+    if not removed:  # a part of what was printed may have been all of the token
+        return f"the token {shown} was used or revoked in the meantime"
+    _record(repository, Action.TOKEN_REVOKED, subjects=(shown,))
+    return "the token was removed again"
 
 
 def _record(

@@ -5,7 +5,7 @@ import os
 import stat
 import sys
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
@@ -19,7 +19,9 @@ from client.progress import Display
 from protocol.responses4 import Entry
 
 _NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS})
-_NO_PERMISSION = frozenset({errno.EACCES, errno.EPERM})
+
+_Mount = tuple[int, bool] | None
+"""Its device, and whether nothing can be written there; None where no directory tells."""
 
 
 class Wanted(NamedTuple):
@@ -33,8 +35,8 @@ class Wanted(NamedTuple):
 def fetch_all(context: Context, remote: Remote, wanted: Sequence[Wanted]) -> None:
     """Fetches the files; reports every one of them, also when it raises `ClientError`.
 
-    A file that fails does not keep the others from being fetched, but where no other one could be
-    written either it raises `NotWritten`.
+    A file that fails does not keep the others from being fetched. But where there is no room for
+    one, those that go to the same mount are not tried, and it raises `NotWritten`.
     """
     output = context.output
     display = Display(
@@ -48,25 +50,40 @@ def fetch_all(context: Context, remote: Remote, wanted: Sequence[Wanted]) -> Non
     try:
         with display:
             output.aside = display.aside
-            for one in wanted:
-                name, local = one.entry.name, str(one.local)
-                try:
-                    row = _fetch(context, remote, one, partial(display.advance, name))
-                except (FileFailed, NotWritten) as error:
-                    del left[one.local]
-                    if _fails_for_all(error, one, left.values()):
-                        output.file(Row(local, name, Outcome.FAILED, error=str(error)))
-                        raise _stopped(error, len(left)) from error
-                    output.failed(local, name, error)
-                else:
-                    del left[one.local]
-                    output.file(row)
-                    _tell(context, row)
-                display.finish(name, one.entry.size)
+            _fetch_in_turn(context, remote, left, display)
     finally:
         for one in left.values():
             output.file(Row(str(one.local), one.entry.name, Outcome.UNSENT))
     tell_totals(context, "fetched")
+
+
+def _fetch_in_turn(
+    context: Context, remote: Remote, left: dict[Path, Wanted], display: Display
+) -> None:
+    """Fetches them, and takes out each whose fate is known."""
+    output = context.output
+    full: set[_Mount] = set()
+    for one in list(left.values()):
+        if full and _mount(one.local) in full:
+            continue
+        name, local = one.entry.name, str(one.local)
+        try:
+            row = _fetch(context, remote, one, partial(display.advance, name))
+        except (FileFailed, NotWritten) as error:
+            del left[one.local]
+            if _is_no_room(error):
+                full.add(_mount(one.local))
+                if all(_mount(other) in full for other in left):
+                    output.file(Row(local, name, Outcome.FAILED, error=str(error)))
+                    raise _stopped(error, len(left)) from error
+            output.failed(local, name, error)
+        else:
+            del left[one.local]
+            output.file(row)
+            _tell(context, row)
+        display.finish(name, one.entry.size)
+    if full:
+        raise NotWritten(f"there was no room for all; {files(len(left))} left to fetch")
 
 
 def _fetch(context: Context, remote: Remote, one: Wanted, progress: Progress) -> Row:
@@ -76,10 +93,10 @@ def _fetch(context: Context, remote: Remote, one: Wanted, progress: Progress) ->
         if not _is_due(one, context.arguments.overwrite):
             return Row(local, name, Outcome.SKIPPED)
         _make_room(one)
+        entry = remote.get(name, one.local, progress=progress, size=one.entry.size)
     except OSError as error:
         cause = error.strerror or str(error)
         raise FileUnusable(f"{local!r} cannot be written: {cause}") from error
-    entry = remote.get(name, one.local, progress=progress, size=one.entry.size)
     digest = entry.sha256.hex() if entry.sha256 else None
     seconds = round(time.monotonic() - began, 3)
     return Row(local, name, Outcome.VERIFIED, entry.size, digest, seconds)
@@ -114,29 +131,32 @@ def _make_room(one: Wanted) -> None:
         root = one.root.resolve()
         if not parent.resolve().is_relative_to(root):
             raise FileUnusable(f"{str(parent)!r} leads out of {str(one.root)!r} by a link")
-        parent.mkdir(parents=True, exist_ok=True)
+        try:
+            parent.mkdir(parents=True, exist_ok=True)
+        except (FileExistsError, NotADirectoryError) as error:
+            raise FileUnusable(
+                f"{str(one.local)!r} needs a directory where there is a file"
+            ) from error
 
 
-def _fails_for_all(error: Exception, one: Wanted, others: Iterable[Wanted]) -> bool:
-    """Whether the others need not be tried: no room, or no leave to write where they go."""
+def _is_no_room(error: Exception) -> bool:
     cause = error.__cause__
-    if not isinstance(cause, OSError):
-        return False
-    if cause.errno in _NO_ROOM:
-        return True
-    refusing = _nearest_directory(one.local.parent)
-    return (
-        cause.errno in _NO_PERMISSION
-        and not os.access(refusing, os.W_OK | os.X_OK, effective_ids=True)
-        # A directory that is there below it may be one to which more is allowed.
-        and all(_nearest_directory(other.local.parent) == refusing for other in others)
-    )
+    return isinstance(cause, OSError) and cause.errno in _NO_ROOM
 
 
-def _nearest_directory(path: Path) -> Path:
-    """The directory, or the first one above it that is there."""
-    path = path.resolve()
-    return next(each for each in (path, *path.parents) if each.is_dir())
+def _mount(path: Path) -> _Mount:
+    """What is full when the path cannot be written for want of room.
+
+    It is that of the nearest directory that is there. One device may be mounted twice, and
+    read-only but once.
+    """
+    for directory in path.parents:
+        try:
+            device = directory.stat().st_dev
+            return device, bool(os.statvfs(directory).f_flag & os.ST_RDONLY)
+        except OSError:  # not there, or in a directory that may not be searched
+            continue
+    return None
 
 
 def _stopped(error: Exception, left: int) -> NotWritten:

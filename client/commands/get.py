@@ -17,8 +17,8 @@ _DESCRIPTION = """\
 Fetch files from the server. With one NAME it goes to TARGET, a path or a directory (default: the
 current one); with several, TARGET comes last and is a directory. - as TARGET is standard output.
 Times and permissions are those that the files were sent with. A file is there under its name only
-when it is complete and verified; a transfer that was interrupted goes on where it stopped. A full
-disk ends it.
+when it is complete and verified; a transfer that was interrupted goes on where it stopped. Once a
+disk is full, nothing more is tried there.
 
 With --recursive the arguments are directories: `get -r photos DIR` makes DIR/photos/...,
 `get -r photos/ DIR` puts what is in it straight into DIR, `get -r / DIR` fetches everything.

@@ -43,14 +43,14 @@ def checked_prefix(text: str, origin: str) -> str:
 
 
 def files_of(remote: Remote, name: str) -> Iterator[Entry]:
-    """The files below a directory, or where there are none the file of this name, if any."""
-    found = False
-    for entry in remote.list(checked_prefix(name, "NAME")):
-        found = True
-        yield entry
-    if not found and not name.endswith("/"):
+    """The file of this name, if any, and those below the directory of this name: there may be both.
+
+    Only those below where a slash ends the name.
+    """
+    if not name.endswith("/"):
         with suppress(NotFound):
             yield remote.stat(name)
+    yield from remote.list(checked_prefix(name, "NAME"))
 
 
 def no_such(name: str) -> NotFound:

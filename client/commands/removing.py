@@ -10,7 +10,8 @@ from client.errors import BadInput, FileFailed, NotFound
 
 _DESCRIPTION = """\
 Remove files from the server, for good. With --recursive the arguments are directories, and every
-file below them is removed (/ means all files), after a question on the terminal or with --force."""
+file below them is removed (/ means all files), after a question on the terminal or with --force.
+A file of the same name goes as well, unless the name ends with a slash."""
 
 
 def add(commands: Subparsers) -> None:

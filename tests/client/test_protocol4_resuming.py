@@ -1,5 +1,6 @@
 """Connections that are cut: nothing is lost, and what was verified is not sent again."""
 
+import errno
 import fcntl
 import io
 import os
@@ -282,6 +283,19 @@ def test_a_part_that_another_process_has_just_finished_is_not_written_to(
         alice.get("file", target)
 
     assert target.read_bytes() == b"theirs"
+
+
+def test_a_directory_where_nothing_can_be_locked_is_told(
+    alice: Client, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    alice.put(io.BytesIO(b"content"), "file")
+
+    def no_locks(_descriptor: int, _operation: int) -> None:
+        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+
+    monkeypatch.setattr("client.downloading.fcntl.flock", no_locks)
+    with pytest.raises(NotWritten, match="part' cannot be locked: No locks available"):
+        alice.get("file", tmp_path / "fetched")
 
 
 def test_a_part_of_another_version_is_not_used(alice: Client, path: Path, tmp_path: Path) -> None:

@@ -159,13 +159,14 @@ def test_content_that_is_not_what_was_asked_for_is_an_error(
     assert not (tmp_path / "fetched").exists()
 
 
+def other_sum(message: Message) -> Message:
+    return replace(message, sha256=bytes(32)) if isinstance(message, Entry) else message
+
+
 def test_a_sum_that_differs_leaves_nothing_behind(
     alice: Client, middle: Middle, path: Path, tmp_path: Path
 ) -> None:
     alice.put(path, "file")
-
-    def other_sum(message: Message) -> Message:
-        return replace(message, sha256=bytes(32)) if isinstance(message, Entry) else message
 
     with pytest.raises(ContentTampered):
         middle(other_sum).get("file", tmp_path / "fetched")
@@ -173,6 +174,23 @@ def test_a_sum_that_differs_leaves_nothing_behind(
         list(middle(other_sum).read("file"))
     assert not (tmp_path / "fetched").exists()
     assert not list(tmp_path.glob(".*"))
+
+
+def test_what_is_tampered_with_and_cannot_be_removed_is_told_and_not_gone_on_from(
+    alice: Client, middle: Middle, path: Path, tmp_path: Path
+) -> None:
+    alice.put(path, "file")
+    moved = tmp_path / "moved"
+
+    def keep_it(done: int, size: int | None) -> None:
+        if done == size:
+            (part,) = tmp_path.glob(".fetched.*.part")
+            part.rename(moved)
+            part.mkdir()
+
+    with pytest.raises(ContentTampered):
+        middle(other_sum).get("file", tmp_path / "fetched", progress=keep_it)
+    assert moved.read_bytes() == b""
 
 
 def test_altered_uploads_are_refused_by_the_server(

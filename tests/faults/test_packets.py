@@ -41,9 +41,11 @@ def _received(path: EmulatedPath, impairments: Impairments) -> list[int]:
         for number in range(_DATAGRAMS):
             sending.send(number.to_bytes(4, "big") + _PADDING)
         # What comes at once would overtake what waits: the path stays as it is until all is there.
+        until(
+            lambda: path.become(impairments).taken >= _DATAGRAMS,
+            lambda: f"{path.become(impairments)} of {_DATAGRAMS} datagrams",
+        )
         counts = path.become(impairments)
-        while counts.taken < _DATAGRAMS:
-            counts = path.become(impairments)
         expected = counts.taken - counts.lost - counts.corrupted + counts.duplicated
         arrived = [_number(receiving.recv(1 << 16)) for _ in range(expected)]
         path.become(CLEAN)

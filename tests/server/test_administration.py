@@ -1,6 +1,7 @@
 """What operators change, on both databases, and as commands beside a server that runs."""
 
 import base64
+import errno
 import hashlib
 import io
 import json
@@ -36,6 +37,7 @@ from tests.peer4 import wire
 from tests.peer4.client import Peer4
 from tests.peer4.wire import RefusedError
 from tests.server import commands
+from tests.server.hostile_doubles import FailingRepository
 from tests.server.running import Running, running, settings_for_tests
 
 NOW = 1_700_000_000
@@ -195,6 +197,35 @@ def test_no_token_is_made_for_a_name_that_is_taken(repository: Repository) -> No
     repository.add_client(ALICE)
     with pytest.raises(ConfigurationError, match="'Alice' is registered already"):
         _created(repository, "Alice")
+
+
+def test_a_token_that_can_be_neither_printed_nor_removed_is_told_of_so_that_it_can_be_revoked(
+    repository: Repository,
+) -> None:
+    failing = FailingRepository(repository)
+
+    def gone(_token: str) -> None:
+        failing.failures = 1
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with pytest.raises(OSError, match="No space left on device; the token") as caught:
+        create_token(failing, gone, name=None, seconds=60, max_name_bytes=255)
+    (token,) = repository.tokens()
+    shown = token.digest.hex()[:16]
+    assert f"the token {shown} could not be removed: revoke it (" in str(caught.value)
+    revoke_token(repository, lambda _line: None, shown)
+
+
+def test_a_token_that_was_used_while_it_was_printed_is_not_recorded_as_revoked(
+    repository: Repository,
+) -> None:
+    def used(token: str) -> None:
+        repository.add_client(ALICE, hashlib.sha256(token.encode()).digest())
+        raise OSError(errno.EPIPE, "Broken pipe")
+
+    with pytest.raises(OSError, match=r"Broken pipe; the token [0-9a-f]{16} was used or revoked"):
+        create_token(repository, used, name=None, seconds=60, max_name_bytes=255)
+    assert [event.action for event in repository.events()] == [Action.TOKEN_CREATED]
 
 
 def test_tokens_are_listed_without_what_would_let_anybody_in(repository: Repository) -> None:

@@ -14,6 +14,7 @@ from client.commands.running import run
 from client.errors import ClientError, Exists, FileFailed, FileUnusable, NotFound, NotRegistered
 from client.posting import PutResult as RealPutResult
 from client.receipts import Receipt
+from client.state import writing
 from protocol.messages4 import Entry, Policy
 from protocol.receipts import ReceiptBody
 
@@ -146,7 +147,8 @@ class FakeClient:
         self._call("get", name)
         if progress is not None:
             progress(self.stat(name).size, self.stat(name).size)
-        local.write_bytes(self._server.contents[name])
+        with writing(local):
+            local.write_bytes(self._server.contents[name])
         return self.stat(name)
 
     def read(self, name: str) -> Iterator[bytes]:

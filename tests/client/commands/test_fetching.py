@@ -88,21 +88,10 @@ def test_where_nothing_can_be_written_the_first_file_is_told_of(
     assert line.endswith("; stopped with 3 files left to fetch")
 
 
-@pytest.mark.parametrize("below", [False, True])
-def test_a_directory_that_may_not_be_written_to_stops_it_unless_one_below_may(
-    server: Server4, work: Path, *, below: bool
-) -> None:
-    target = work / "in"
-    target.mkdir()
-    if below:
-        (work / "source" / "sub").mkdir()
-        (work / "source" / "sub" / "e").write_bytes(SMALL)
-        assert run(["--server", server.address, "put", "source/"]) == 0
-        (target / "sub").mkdir()
-    target.chmod(0o555)
-    command = [sys.executable, "-m", "client", "--server", server.address, "get", "-r", "/", "in"]
-    done = subprocess.run(
-        [*(() if os.geteuid() else AS_ANYBODY), *command],
+def as_anybody(*arguments: str) -> subprocess.CompletedProcess[str]:
+    """The client, run without root's right to write anywhere."""
+    return subprocess.run(
+        [*(() if os.geteuid() else AS_ANYBODY), sys.executable, "-m", "client", *arguments],
         env=os.environ | {"PYTHONPATH": str(ROOT)},
         capture_output=True,
         text=True,
@@ -110,15 +99,47 @@ def test_a_directory_that_may_not_be_written_to_stops_it_unless_one_below_may(
         check=False,
     )
 
-    first = "Fatal: 'in/a' cannot be written: Permission denied"
-    if below:
-        assert done.returncode == ExitStatus.FILE_FAILED
-        assert done.stderr.splitlines()[0] == first
-        assert len(done.stderr.splitlines()) == 4
-        assert (target / "sub" / "e").read_bytes() == SMALL
-    else:
-        assert done.returncode == ExitStatus.NOT_WRITTEN
-        assert done.stderr == f"{first}; stopped with 3 files left to fetch\n"
+
+@pytest.mark.parametrize("mode", [0o555, 0])
+def test_a_directory_that_may_not_be_used_keeps_nothing_from_the_others(
+    server: Server4, work: Path, mode: int
+) -> None:
+    (work / "in" / "shut").mkdir(parents=True)
+    for name in ("shut/e", "shut/new/f"):
+        assert run(["--server", server.address, "put", "source/a", "--as", name]) == 0
+    (work / "in" / "shut").chmod(mode)
+    done = as_anybody("--server", server.address, "get", "-r", "/", "in")
+    (work / "in" / "shut").chmod(0o755)
+
+    assert done.returncode == ExitStatus.FILE_FAILED
+    assert done.stderr.splitlines() == [
+        f"Fatal: 'in/shut/{name}' cannot be written: Permission denied" for name in ("e", "new/f")
+    ]
+    assert names(work / "in") == {"a", "b", "c", "d", "shut"}
+
+
+@pytest.mark.parametrize("place", [_full, _read_only])
+def test_a_mount_below_without_room_keeps_nothing_from_the_others(
+    work: Path, capsys: pytest.CaptureFixture[str], place: object
+) -> None:
+    assert callable(place)
+    server = FakeServer()
+    for name in ("a", "b/1", "b/2", "b/new/3", "c"):
+        server.add(name, SMALL)
+    (work / "in").mkdir()
+    with place(work / "in" / "b"):
+        assert server.run("get", "-r", "/", "in", "--json") == ExitStatus.NOT_WRITTEN
+
+    assert names(work / "in") == {"a", "b", "c"}
+    told = capsys.readouterr()
+    first, last = told.err.splitlines()
+    assert first.startswith("Fatal: 'in/b/1' cannot be written: ")
+    assert last == "Fatal: there was no room for all; 2 files left to fetch"
+    *rows, _ = (json.loads(line) for line in told.out.splitlines())
+    assert [(row["name"], row["outcome"]) for row in rows] == [
+        ("a", "verified"), ("b/1", "failed"), ("c", "verified"), ("b/2", "unsent"),
+        ("b/new/3", "unsent"),
+    ]  # fmt: skip
 
 
 def test_no_directory_can_be_made_where_there_is_no_room(

@@ -1,5 +1,6 @@
 """`get`: what is fetched to where, and that nothing gets out of there."""
 
+import errno
 import io
 import json
 import os
@@ -144,15 +145,49 @@ def test_what_is_no_file_is_not_replaced(stocked: FakeServer, work: Path) -> Non
     assert not [call for call in stocked.calls if call.startswith("get")]
 
 
-def test_a_file_where_a_directory_is_needed(stocked: FakeServer, work: Path) -> None:
+def test_a_file_where_a_directory_is_needed(
+    stocked: FakeServer, work: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     (work / "photos").write_bytes(b"")
     assert stocked.run("get", "-r", "/", ".") == ExitStatus.FILE_FAILED
 
     assert sorted(tree(work)) == ["notes.txt", "photos", "photos2/c"]
+    assert capsys.readouterr().err.splitlines() == [
+        f"Fatal: 'photos/{name}' needs a directory where there is a file"
+        for name in ("a.jpg", "raw/b.raw")
+    ]
 
 
-def test_a_failure_to_write_does_not_stop_the_others(stocked: FakeServer, work: Path) -> None:
-    stocked.refusals["photos/a.jpg"] = NotWritten("no space left")
+def test_of_a_file_and_a_directory_of_one_name_what_has_no_place_is_told(
+    server: FakeServer, work: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in ("a", "a/b", "a/b/c"):
+        server.add(name, name.encode())
+    assert server.run("get", "-r", "a", ".") == ExitStatus.FILE_FAILED
+    assert server.run("get", "-r", "a/", "below") == ExitStatus.FILE_FAILED
+
+    assert tree(work) == {"a": b"a", "below/b": b"a/b"}
+    assert capsys.readouterr().err.splitlines() == [
+        f"Fatal: '{name}' needs a directory where there is a file"
+        for name in ("a/b", "a/b/c", "below/b/c")
+    ]
+
+
+def test_a_file_that_is_named_twice_is_fetched_once(stocked: FakeServer, work: Path) -> None:
+    assert stocked.run("get", "notes.txt", "notes.txt", ".") == 0
+    assert stocked.run("get", "-r", "photos", "photos", ".") == 0
+
+    assert sorted(tree(work)) == ["notes.txt", "photos/a.jpg", "photos/raw/b.raw"]
+    assert stocked.calls.count("get notes.txt") == stocked.calls.count("get photos/a.jpg") == 1
+
+
+@pytest.mark.parametrize(
+    "failure", [NotWritten("no space left"), OSError(errno.EIO, "Input/output error")]
+)
+def test_a_failure_to_write_does_not_stop_the_others(
+    stocked: FakeServer, work: Path, failure: Exception
+) -> None:
+    stocked.refusals["photos/a.jpg"] = failure
     assert stocked.run("get", "-r", "/", ".") == ExitStatus.FILE_FAILED
 
     assert sorted(tree(work)) == ["notes.txt", "photos/raw/b.raw", "photos2/c"]
