@@ -6,8 +6,6 @@ from dataclasses import replace
 
 from server.repository.mysql_connections import Address, Session
 
-_IDLE_SECONDS = 60
-"""How long the database keeps the lock of a machine that has died without a word."""
 _WAIT_SECONDS = 2
 """For a connection that was closed just now, or whose process was killed, to be noticed."""
 
@@ -37,9 +35,8 @@ class ServerLock:
                     self._drop()
 
     def _connected(self) -> Session:
-        self._session = session = Session(self._address)
-        session.change("SET SESSION wait_timeout = ?", _IDLE_SECONDS)
-        return session
+        self._session = Session(self._address)
+        return self._session
 
     def _take(self, session: Session, wait_seconds: int) -> bool:
         name = _name(session)
