@@ -53,13 +53,12 @@ def pair(repository: Repository, data: Path, storage: DirectoryStorage) -> None:
 
 
 def begin(repository: Repository, data: Path) -> None:
-    """Lets this server be the only one on the database that was paired, until the repository is
-    closed or `taken_over`, and counts the start in both.
+    """Lets this server be the only one on the database, which was paired and is held, until it is
+    `taken_over`, and counts the start in both.
 
     Raises `ConfigurationError` when the directory is an older copy, `DatabaseInUse` and
     `RepositoryError`.
     """
-    repository.hold()
     own, before = _refuse_older(repository, data), repository.starts()
     # In the directory first: killed in between, it is ahead of the database and no older copy.
     now = max(before, own.starts or 0) + 1

@@ -42,10 +42,12 @@ _SWEEP_SECONDS = 60.0
 
 
 @contextmanager
-def listening(config: Config) -> Iterator[Listener]:
+def listening(config: Config, given_up: Callable[[], bool] = lambda: False) -> Iterator[Listener]:
     """A recovered server that listens; leaving the context releases everything it holds.
 
-    The caller runs `serve_forever` and `drain`. Raises `ServerError` when a part cannot be opened.
+    The caller runs `serve_forever` and `drain`. Where the hold of a server that died is waited for,
+    `given_up` is asked every few seconds and ends the wait. Raises `ServerError` when a part cannot
+    be opened.
     """
     with ExitStack() as stack:
         storage = DirectoryStorage(config.data)
@@ -56,8 +58,9 @@ def listening(config: Config) -> Iterator[Listener]:
         )
         stack.callback(repository.close)
         pair(repository, config.data, storage)
-        begin(repository, config.data)
+        repository.hold(given_up)
         stack.callback(Holding(repository).close)
+        begin(repository, config.data)
         receiver = Receiver(repository, storage, config)
         recovery = receiver.recover()
         _report(recovery)
@@ -166,7 +169,10 @@ def serve(config: Config, announce: Callable[[str], None]) -> int:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, on_signal)
     signal.signal(signal.SIGHUP, lambda number, _frame: reloads.append(number))
-    with listening(config) as listener, monitored(config, listener) as metrics_port:
+    with (
+        listening(config, lambda: bool(signals)) as listener,
+        monitored(config, listener) as metrics_port,
+    ):
         # Small files are thousands of objects that live for a moment: no need to look for cycles
         # among them as often, nor ever among what lives as long as the server.
         gc.freeze()

@@ -1,7 +1,7 @@
 """What every repository can do, whichever database keeps it."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from server.repository.records import (
@@ -219,9 +219,11 @@ class Repository(ABC):
         of the one that it belongs to."""
 
     @abstractmethod
-    def hold(self) -> None:
+    def hold(self, given_up: Callable[[], bool] | None = None, /) -> None:
         """Keeps other servers off the database until `close`, though not those who administer it.
 
+        Where another one holds it that seems to be dead, and whose hold the database is going to
+        end, this waits for that, about a minute, until `given_up` says true; without it not at all.
         Raises `DatabaseInUse` while another one holds it."""
 
     @abstractmethod

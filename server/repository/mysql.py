@@ -16,7 +16,7 @@ from server.repository.errors import RepositoryUnavailable
 from server.repository.migrations import migrate, require_newest
 from server.repository.mysql_connections import MOST_CONNECTIONS, Address, Pool, Session
 from server.repository.mysql_failures import Failure, failure, translated
-from server.repository.mysql_lock import ServerLock
+from server.repository.mysql_lock import WAIT_SECONDS, ServerLock
 from server.repository.sqlite import SqliteRepository
 from server.repository.statements import SqlRepository
 from server.repository.transactions import Dialect, T, Work
@@ -24,6 +24,7 @@ from server.repository.transactions import Dialect, T, Work
 _log = logging.getLogger(__name__)
 
 _KEEP_SECONDS = 1.0
+_MARGIN_SECONDS = 5
 
 _DIALECT = Dialect(
     types={
@@ -170,9 +171,24 @@ class MySQLRepository(SqlRepository):
             copy._write(lambda transaction: copy_rows(session, transaction))
             session.usable = True
 
-    def hold(self) -> None:
-        if not self._repeated(self._server_lock.take):
-            raise self._in_use()
+    def hold(self, given_up: Callable[[], bool] | None = None) -> None:
+        waited = 0
+        while not self._repeated(self._server_lock.take):
+            waited += WAIT_SECONDS
+            # Who lives asks every second, so it has been heard of since this wait began.
+            if (
+                given_up is None
+                or given_up()
+                or waited > self._address.idle_seconds + _MARGIN_SECONDS
+                or self._repeated(self._server_lock.silence) < waited
+            ):
+                raise self._in_use()
+            if waited == WAIT_SECONDS:
+                _log.warning(
+                    "%s is held by a server that asks nothing any more, as when its machine has"
+                    " died: waiting up to %d s for the database to end its connection",
+                    *(self._named(), self._address.idle_seconds),
+                )
 
     def keep_hold(self) -> None:
         def keep() -> bool:

@@ -2,11 +2,12 @@
 
 import hashlib
 import threading
+from contextlib import closing
 from dataclasses import replace
 
 from server.repository.mysql_connections import Address, Session
 
-_WAIT_SECONDS = 2
+WAIT_SECONDS = 2
 """For a connection that was closed just now, or whose process was killed, to be noticed."""
 
 
@@ -15,12 +16,12 @@ class ServerLock:
     on, which is used for nothing else; any thread may call the methods."""
 
     def __init__(self, address: Address) -> None:
-        self._address = replace(address, answer_seconds=address.answer_seconds + _WAIT_SECONDS)
+        self._address = replace(address, answer_seconds=address.answer_seconds + WAIT_SECONDS)
         self._turn = threading.Lock()
         self._session: Session | None = None
         self._closed = False
 
-    def take(self, *, wait_seconds: int = _WAIT_SECONDS) -> bool:
+    def take(self, *, wait_seconds: int = WAIT_SECONDS) -> bool:
         """Takes the lock, on a new connection where there is none, or sees that it is held here
         still; False when another connection has it. Raises a driver's error, after which the lock
         is not held."""
@@ -48,6 +49,17 @@ class ServerLock:
         if not ours:
             self._drop()
         return bool(ours)
+
+    def silence(self) -> int:
+        """For how many whole seconds whoever has the lock has asked the database nothing; 0 when
+        that cannot be seen. Raises a driver's error."""
+        with closing(Session(self._address)) as session:
+            ((holder,),) = session.rows("SELECT IS_USED_LOCK(?)", _name(session))
+            if holder is None:  # let go a moment ago
+                return self._address.idle_seconds
+            # An account may always see its own connections there, and which is idle for how long.
+            found = [row[5] for row in session.rows("SHOW PROCESSLIST") if row[0] == holder]
+        return int(found[0] or 0) if found else 0
 
     def close(self) -> None:
         """Lets another server have it."""

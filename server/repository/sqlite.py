@@ -5,7 +5,7 @@ import fcntl
 import os
 import sqlite3
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -139,8 +139,9 @@ class SqliteRepository(SqlRepository):
         except (OSError, sqlite3.Error) as error:
             raise RepositoryError(f"database {self._path}, copied to {path}: {error}") from error
 
-    def hold(self) -> None:
-        # Not the database itself: whoever closes that takes SQLite's own locks away.
+    def hold(self, _given_up: Callable[[], bool] | None = None, /) -> None:
+        # Nothing to wait for: the lock goes with the process. It is not on the database itself:
+        # whoever closes that takes SQLite's own locks away.
         path = self._path.with_name(f"{self._path.name}.lock")
         try:
             held = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)

@@ -150,8 +150,8 @@ class FailingRepository(Repository):
     def claim(self, directory_id: bytes) -> bytes:
         return self._passable().claim(directory_id)
 
-    def hold(self) -> None:
-        self._passable().hold()
+    def hold(self, given_up: Callable[[], bool] | None = None) -> None:
+        self._passable().hold(given_up)
 
     def keep_hold(self) -> None:
         self._passable().keep_hold()

@@ -2,7 +2,9 @@
 
 import re
 import shutil
-from contextlib import closing
+import signal
+import subprocess
+from contextlib import ExitStack, closing
 from pathlib import Path
 
 import pytest
@@ -196,6 +198,27 @@ def test_a_server_that_another_one_shut_out_ends_and_says_so(
         assert server.process.wait(commands.SECONDS) == 1
     (told,) = [line for line in server.logged if "this one ends" in line]
     assert "another server has begun to use the database" in told
+
+
+def test_a_server_that_waits_for_a_dead_one_can_be_stopped(
+    tmp_path: Path, mariadb: MariaDB
+) -> None:
+    url = mariadb.url(mariadb.new_database())
+    arguments = ("--data", "data", "--database", url, "--port", "0")
+    with closing(open_repository(url)) as dead, ExitStack() as stack:
+        dead.hold()
+        starting = stack.enter_context(
+            subprocess.Popen(
+                commands.command(*arguments), cwd=tmp_path, env=commands.environment(), text=True,
+                stderr=subprocess.PIPE, stdout=subprocess.PIPE,
+            )
+        )  # fmt: skip
+        assert starting.stderr is not None
+        assert "asks nothing any more" in starting.stderr.readline()
+        starting.send_signal(signal.SIGTERM)
+        said, told = starting.communicate(timeout=commands.SECONDS)
+    assert (starting.returncode, said) == (1, "")
+    assert "is in use by another server" in told
 
 
 def test_a_restart_of_the_database_ends_no_server_and_it_stays_held(

@@ -3,10 +3,12 @@
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import replace
 
 import pytest
 
+from server.holding import Holding
 from server.repository import Client, DatabaseInUse, Repository
 from server.repository.mysql import MySQLRepository
 from server.repository.mysql_connections import Address
@@ -134,6 +136,25 @@ class TestMariaDB:
         held.keep_hold()
         with pytest.raises(DatabaseInUse):
             open_at(address).hold()
+
+    def test_the_lock_of_a_server_that_asks_nothing_any_more_is_waited_for_and_told_of_once(
+        self, address: Address, open_at: OpenAt, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        open_at(replace(address, idle_seconds=8)).hold()
+        with pytest.raises(DatabaseInUse):
+            open_at(address).hold(lambda: True)
+        assert caplog.text == ""
+        open_at(address).hold(lambda: False)
+        (told,) = [each.getMessage() for each in caplog.records]
+        assert "asks nothing any more" in told
+
+    def test_the_lock_of_a_server_that_lives_is_not_waited_for(
+        self, held: MySQLRepository, address: Address, open_at: OpenAt
+    ) -> None:
+        patience = iter(range(20))
+        with closing(Holding(held)), pytest.raises(DatabaseInUse, match="in use by another"):
+            open_at(address).hold(lambda: next(patience, None) is None)
+        assert next(patience, None) is not None
 
     def test_a_lock_survives_a_restart_of_the_database(
         self, mariadb: MariaDB, held: MySQLRepository, open_at: OpenAt, address: Address
