@@ -8,6 +8,8 @@ Copies of a directory have the same id. While a server runs it holds the databas
 on another copy off; and both carry the number of starts, by which an older copy is known later.
 """
 
+import errno
+import logging
 import os
 import re
 from dataclasses import dataclass
@@ -15,8 +17,12 @@ from pathlib import Path
 
 from server.durability import write_private
 from server.errors import ConfigurationError
-from server.repository import Repository
+from server.repository import DatabaseFull, Repository
 from server.storage import DirectoryStorage
+
+_log = logging.getLogger(__name__)
+
+_NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
 
 ID_FILE = "directory.id"
 """In the data directory: the id in hexadecimal and, since a server has begun, the number of its
@@ -56,14 +62,30 @@ def begin(repository: Repository, data: Path) -> None:
     """Lets this server be the only one on the database, which was paired and is held, until it is
     `taken_over`, and counts the start in both.
 
-    Raises `ConfigurationError` when the directory is an older copy, `DatabaseInUse` and
+    Without room on the disk the start is not counted, which the log tells: clients may still list
+    and fetch. Raises `ConfigurationError` when the directory is an older copy, `DatabaseInUse` and
     `RepositoryError`.
     """
     own, before = _refuse_older(repository, data), repository.starts()
     # In the directory first: killed in between, it is ahead of the database and no older copy.
     now = max(before, own.starts or 0) + 1
-    _put(data, _Own(own.id, now))
-    repository.begin_use(before, now)
+    full = ""
+    try:
+        _write(data, _Own(own.id, now))
+    except OSError as error:
+        if error.errno not in _NO_ROOM:
+            raise _unusable(data, error) from error
+        now, full = before, f"{data / ID_FILE}: {error.strerror}"
+    try:
+        repository.begin_use(before, now)
+    except DatabaseFull as error:
+        full = str(error)
+    if full:
+        _log.warning(
+            "there is no room to count this start: until there is, and the server is started again,"
+            " copies of %s since the start before are not told from it (%s)",
+            *(data, full),
+        )
 
 
 def refuse_older(repository: Repository, data: Path) -> None:
@@ -127,7 +149,11 @@ def _put(data: Path, own: _Own) -> None:
     try:
         _write(data, own)
     except OSError as error:
-        raise ConfigurationError(f"{data / ID_FILE}: {error.strerror}") from error
+        raise _unusable(data, error) from error
+
+
+def _unusable(data: Path, error: OSError) -> ConfigurationError:
+    return ConfigurationError(f"{data / ID_FILE}: {error.strerror}")
 
 
 def _write(data: Path, own: _Own) -> None:

@@ -243,7 +243,8 @@ class Repository(ABC):
         """Counts a start, from `before` to `now`. From then on whoever began earlier can change
         nothing any more, nor can this one once another begins: that raises `DatabaseInUse`.
 
-        Raises the same when another one has begun since `before` was read."""
+        Raises the same when another one has begun since `before` was read; `DatabaseFull` where
+        there is no room and `hold`, which lasts as long as the process, keeps others off alone."""
 
     @property
     @abstractmethod

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from server.durability import make_directory, sync_directory, sync_file
-from server.repository.errors import RepositoryError, RepositoryUnavailable
+from server.repository.errors import DatabaseFull, RepositoryError, RepositoryUnavailable
 from server.repository.migrations import migrate, require_newest
 from server.repository.statements import SqlRepository
 from server.repository.transactions import (
@@ -53,6 +53,9 @@ _UNAVAILABLE = frozenset(
         sqlite3.SQLITE_NOTADB,
     }
 )
+
+# Of ENOSPC, and of any other error of a write, such as EDQUOT.
+_FULL = frozenset({sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR_WRITE})
 
 _DUPLICATE = frozenset({sqlite3.SQLITE_CONSTRAINT_PRIMARYKEY, sqlite3.SQLITE_CONSTRAINT_UNIQUE})
 
@@ -124,10 +127,12 @@ class SqliteRepository(SqlRepository):
         return result
 
     def _translated(self, error: sqlite3.Error | OverflowError) -> RepositoryError:
+        code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR)
+        message = f"database {self._path}: {error}"
+        if code in _FULL:
+            return DatabaseFull(message)
         # The low byte is the kind of error, the rest says where it struck.
-        kind = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & 0xFF
-        category = RepositoryUnavailable if kind in _UNAVAILABLE else RepositoryError
-        return category(f"database {self._path}: {error}")
+        return (RepositoryUnavailable if code & 0xFF in _UNAVAILABLE else RepositoryError)(message)
 
     def copy_to(self, path: Path) -> None:
         try:
