@@ -1,4 +1,5 @@
-"""While a server runs: the database is held, and who has taken it over is noticed."""
+"""While a server runs, or a command that must be alone: the database is held, and who has taken it
+over is noticed."""
 
 import logging
 import threading

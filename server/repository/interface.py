@@ -229,7 +229,7 @@ class Repository(ABC):
     @abstractmethod
     def keep_hold(self) -> None:
         """Takes hold again where the database has let go of it, and looks whether anybody began
-        meanwhile; to be called every second or so, by one thread, after `begin_use`.
+        meanwhile; to be called every second or so, by one thread, after `hold`.
 
         Raises `DatabaseInUse` when somebody else holds it, who may still give up unless
         `taken_over` says that he has begun."""

@@ -181,6 +181,40 @@ def test_a_restore_into_a_database_that_a_server_uses_is_refused(
         serves_honest(server)
 
 
+def goes_on_holding(url: str) -> bool:
+    """Whether whoever holds the database asks it for something now and then."""
+    patience = iter(range(10))
+    with closing(open_repository(url)) as other, pytest.raises(DatabaseInUse):
+        other.hold(lambda: next(patience, None) is None)
+    return next(patience, None) is not None
+
+
+def test_repair_goes_on_holding_the_database(
+    tmp_path: Path, mariadb: MariaDB, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    url = mariadb.url(mariadb.new_database())
+    config = settings_for_tests(tmp_path / "data", database=url)
+    starts(config)
+    seen: list[bool] = []
+    monkeypatch.setattr(checking, "_mend", lambda *_: seen.append(goes_on_holding(url)))
+    check(config, mend=True)
+    assert seen == [True]
+
+
+def test_a_restore_goes_on_holding_the_database(
+    tmp_path: Path, mariadb: MariaDB, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = settings_for_tests(tmp_path / "source")
+    starts(source)
+    backup.run(source, print, print, tmp_path / "backup", copy=True)
+    url = mariadb.url(mariadb.new_database())
+    to = settings_for_tests(tmp_path / "to", database=url)
+    seen: list[bool] = []
+    monkeypatch.setattr(restore, "adopt", lambda *_: seen.append(goes_on_holding(url)))
+    assert restore.run(to, print, print, tmp_path / "backup") == 0
+    assert seen == [True]
+
+
 def test_a_server_that_another_one_shut_out_ends_and_says_so(
     tmp_path: Path, mariadb: MariaDB
 ) -> None:
