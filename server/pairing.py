@@ -46,7 +46,7 @@ def pair(repository: Repository, data: Path, storage: DirectoryStorage) -> None:
     Raises `ConfigurationError` when it belongs to another one, or when it is new and the directory
     is not, `RepositoryError` and `StorageError`.
     """
-    own, known = _read(data), repository.data_directory()
+    own, known = _read(data), _known(repository)
     if known is None:
         if _holds_objects(storage) and not any(True for _ in repository.clients()):
             raise ConfigurationError(
@@ -66,7 +66,9 @@ def begin(repository: Repository, data: Path) -> None:
     and fetch. Raises `ConfigurationError` when the directory is an older copy, `DatabaseInUse` and
     `RepositoryError`.
     """
-    own, before = _refuse_older(repository, data), repository.starts()
+    paired = repository.pairing()
+    before = 0 if paired is None else paired[1]
+    own = _newest(data, before)
     # In the directory first: killed in between, it is ahead of the database and no older copy.
     now = max(before, own.starts or 0) + 1
     full = ""
@@ -91,13 +93,15 @@ def begin(repository: Repository, data: Path) -> None:
 def refuse_older(repository: Repository, data: Path) -> None:
     """Raises `ConfigurationError` when a server has used the database since this directory, which
     belongs to it, was copied; changes nothing."""
-    if repository.data_directory() is not None:
-        _refuse_older(repository, data)
+    # Looked at before the file, which a server that starts meanwhile writes first.
+    paired = repository.pairing()
+    if paired is not None:
+        _newest(data, paired[1])
 
 
 def check_pair(repository: Repository, data: Path) -> None:
-    """The same without a change: what has not been used yet belongs to nobody."""
-    known = repository.data_directory()
+    """Raises what `pair` does and changes nothing: what has not been used yet belongs to nobody."""
+    known = _known(repository)
     if known is not None:
         _compare(_read(data), known, data)
 
@@ -108,17 +112,22 @@ def adopt(repository: Repository, data: Path) -> None:
 
     Raises `RepositoryError`, `OSError`.
     """
-    known = repository.data_directory()
-    if known is not None:
-        _write(data, _Own(known, repository.starts()))
+    paired = repository.pairing()
+    if paired is not None:
+        _write(data, _Own(*paired))
+
+
+def _known(repository: Repository) -> bytes | None:
+    paired = repository.pairing()
+    return None if paired is None else paired[0]
 
 
 def _holds_objects(storage: DirectoryStorage) -> bool:
     return any(True for client_id in storage.client_ids() for _ in storage.object_ids(client_id))
 
 
-def _refuse_older(repository: Repository, data: Path) -> _Own:
-    own, starts = _read(data), repository.starts()
+def _newest(data: Path, starts: int) -> _Own:
+    own = _read(data)
     if own is None:
         raise ConfigurationError(f"{data / ID_FILE} is gone: restore it from a backup")
     if own.starts is not None and own.starts < starts:

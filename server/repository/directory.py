@@ -20,19 +20,16 @@ class DirectoryStatements(SqlDatabase):
     _use: bytes | None = None
     _taken_over = False
 
-    def data_directory(self) -> bytes | None:
-        rows = self._read(Query("SELECT id FROM data_directory"))
-        return bytes(rows[0][0]) if rows else None
+    def pairing(self) -> tuple[bytes, int] | None:
+        rows = self._read(Query("SELECT id, starts FROM data_directory"))
+        return (bytes(rows[0][0]), int(rows[0][1])) if rows else None
 
     def claim(self, directory_id: bytes) -> bytes:
         sql = _INSERT + self.dialect.skip_present
         self._write(lambda transaction: transaction.change(sql, directory_id))
         # In another transaction: this one may have begun before whoever was first had committed.
-        return self.data_directory() or directory_id
-
-    def starts(self) -> int:
-        rows = self._read(Query("SELECT starts FROM data_directory"))
-        return int(rows[0][0]) if rows else 0
+        known = self.pairing()
+        return directory_id if known is None else known[0]
 
     def begin_use(self, before: int, now: int) -> None:
         use = os.urandom(16)

@@ -209,9 +209,9 @@ class Repository(ABC):
     # The whole
 
     @abstractmethod
-    def data_directory(self) -> bytes | None:
-        """The id (16 bytes) of the data directory that the database belongs to; None before its
-        first use."""
+    def pairing(self) -> tuple[bytes, int] | None:
+        """The id (16 bytes) of the data directory that the database belongs to, and how often a
+        server has begun to use it; None before its first use."""
 
     @abstractmethod
     def claim(self, directory_id: bytes) -> bytes:
@@ -233,10 +233,6 @@ class Repository(ABC):
 
         Raises `DatabaseInUse` when somebody else holds it, who may still give up unless
         `taken_over` says that he has begun."""
-
-    @abstractmethod
-    def starts(self) -> int:
-        """How often a server has begun to use the database."""
 
     @abstractmethod
     def begin_use(self, before: int, now: int) -> None:

@@ -144,8 +144,8 @@ class FailingRepository(Repository):
     def forget_events(self, before: int) -> int:
         return self._passable().forget_events(before)
 
-    def data_directory(self) -> bytes | None:
-        return self._passable().data_directory()
+    def pairing(self) -> tuple[bytes, int] | None:
+        return self._passable().pairing()
 
     def claim(self, directory_id: bytes) -> bytes:
         return self._passable().claim(directory_id)
@@ -155,9 +155,6 @@ class FailingRepository(Repository):
 
     def keep_hold(self) -> None:
         self._passable().keep_hold()
-
-    def starts(self) -> int:
-        return self._passable().starts()
 
     def begin_use(self, before: int, now: int) -> None:
         self._passable().begin_use(before, now)

@@ -13,8 +13,8 @@ from server import backup, checking, restore
 from server.config import Config
 from server.errors import ConfigurationError
 from server.holding import Holding
-from server.pairing import ID_FILE
-from server.repository import DatabaseInUse, RepositoryError, open_repository
+from server.pairing import ID_FILE, refuse_older
+from server.repository import DatabaseInUse, Repository, RepositoryError, open_repository
 from server.serving import listening
 from tests.mariadb import MariaDB
 from tests.peer4.client import Peer4
@@ -140,8 +140,31 @@ def test_a_start_that_was_killed_between_directory_and_database_is_repeated(
     starts(config)
     starts(config)
     with closing(open_repository(database_url)) as repository:
-        (_, counted) = (config.data / ID_FILE).read_text("ascii").split()
-        assert repository.starts() == int(counted) == 6
+        own, counted = (config.data / ID_FILE).read_text("ascii").split()
+        assert repository.pairing() == (bytes.fromhex(own), int(counted)) == (bytes.fromhex(own), 6)
+
+
+class Starting(FailingRepository):
+    """A database that a server is started on whenever it is asked for its pairing."""
+
+    def __init__(self, real: Repository, config: Config) -> None:
+        super().__init__(real)
+        self._config = config
+
+    def pairing(self) -> tuple[bytes, int] | None:
+        starts(self._config)
+        told = super().pairing()
+        starts(self._config)
+        return told
+
+
+def test_a_directory_whose_server_starts_at_this_moment_is_no_older_copy(
+    tmp_path: Path, database_url: str
+) -> None:
+    config = settings_for_tests(tmp_path / "data", database=database_url)
+    starts(config)
+    with closing(open_repository(database_url)) as repository:
+        refuse_older(Starting(repository, config), config.data)
 
 
 def test_a_server_that_was_shut_out_acknowledges_nothing(tmp_path: Path, database_url: str) -> None:

@@ -99,7 +99,7 @@ def test_a_start_that_broke_off_before_the_database_knew_is_gone_on_with(
     (tmp_path / ID_FILE).write_text(f"{bytes(16).hex()}\n")
     with closing(open_repository(database_url)) as repository:
         pair_at(repository, tmp_path)
-        assert repository.data_directory() == bytes(16)
+        assert repository.pairing() == (bytes(16), 0)
 
 
 def test_a_database_that_was_used_by_mistake_can_be_given_back_as_the_error_says(
@@ -141,7 +141,7 @@ def test_an_id_that_cannot_be_written_leaves_the_database_to_nobody(
         (tmp_path / f"{ID_FILE}.new").mkdir()
         with pytest.raises(ConfigurationError, match=rf"{ID_FILE}: Is a directory"):
             pair_at(repository, tmp_path)
-        assert repository.data_directory() is None
+        assert repository.pairing() is None
         check_pair(repository, tmp_path)
         assert not (tmp_path / ID_FILE).exists()
 
@@ -320,4 +320,4 @@ def test_what_is_no_object_does_not_keep_a_new_database_out(
     (tmp_path / left).touch()
     with closing(open_repository(database_url)) as repository:
         pair_at(repository, tmp_path)
-        assert repository.data_directory() is not None
+        assert repository.pairing() is not None

@@ -64,13 +64,13 @@ def test_those_who_administer_a_held_database_change_it(
 
 
 def test_starts_are_counted(used: Repository, open_another: Open) -> None:
-    assert used.starts() == 1
+    assert used.pairing() == (ID, 1)
     open_another().begin_use(1, 7)
-    assert used.starts() == 7
+    assert used.pairing() == (ID, 7)
 
 
 def test_a_database_of_nobody_was_never_begun_with(repository: Repository) -> None:
-    assert repository.starts() == 0
+    assert repository.pairing() is None
     with pytest.raises(DatabaseInUse):
         repository.begin_use(0, 1)
 
@@ -108,7 +108,7 @@ def test_of_those_who_begin_at_once_one_does(used: Repository, open_another: Ope
     others = [open_another() for _ in range(4)]
     with ThreadPoolExecutor(4) as threads:
         assert sorted(threads.map(begins, others)) == [False, False, False, True]
-    assert used.starts() == 2
+    assert used.pairing() == (ID, 2)
 
 
 class TestMariaDB:

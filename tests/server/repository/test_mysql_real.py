@@ -263,7 +263,7 @@ class TestCollisions:
         found = newer.find_client(alice.id)
         assert found is not None
         assert found.last_seen == 77
-        assert newer.starts() == 2
+        assert newer.pairing() == (bytes(16), 2)
 
     def test_what_becomes_of_an_object_is_told_once_its_commit_is_over(
         self, mariadb: MariaDB, address: Address, alice: Client, open_at: OpenAt
