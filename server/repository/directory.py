@@ -51,18 +51,15 @@ class DirectoryStatements(SqlDatabase):
 
     def _guarded(self, work: Work[T]) -> Work[T]:
         """The work, unless another server has begun; none can before this transaction ends."""
-        use = self._use
-        if use is None:
-            return work
 
         def guarded(transaction: Transaction) -> T:
-            self._require_use(transaction, use)
+            self._look(transaction, self.dialect.share_row)
             return work(transaction)
 
         return guarded
 
-    def _require_use(self, transaction: Transaction, use: bytes) -> None:
-        if not _is_used_by(transaction, use, self.dialect.share_row):
+    def _look(self, transaction: Transaction, lock: str = "") -> None:
+        if self._use is not None and not _is_used_by(transaction, self._use, lock):
             self._taken_over = True
             raise DatabaseInUse(f"{self._named()}: another server has begun to use it")
 

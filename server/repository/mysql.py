@@ -173,7 +173,7 @@ class MySQLRepository(SqlRepository):
 
     def hold(self, given_up: Callable[[], bool] | None = None) -> None:
         waited = 0
-        while not self._repeated(self._server_lock.take):
+        while not self._repeated(lambda: self._server_lock.take(self._look)):
             waited += WAIT_SECONDS
             # Who lives asks every second, so it has been heard of since this wait began.
             if (
@@ -191,9 +191,9 @@ class MySQLRepository(SqlRepository):
                 )
 
     def keep_hold(self) -> None:
+        # Not on a connection of the pool, all of which may be busy for longer than the lock lasts.
         def keep() -> bool:
-            self._once(self._guarded(lambda _: None))
-            return self._server_lock.take(wait_seconds=0)
+            return self._server_lock.take(self._look, wait_seconds=0)
 
         # Long enough for what is idle to be found dead: whoever calls it comes again soon.
         if not self._repeated(keep, replace(self._patience, outage_seconds=_KEEP_SECONDS)):

@@ -6,14 +6,17 @@ from contextlib import closing
 from dataclasses import replace
 
 from server.repository.mysql_connections import Address, Session
+from server.repository.transactions import Work
 
 WAIT_SECONDS = 2
 """For a connection that was closed just now, or whose process was killed, to be noticed."""
 
+_CLOSE_SECONDS = 1.0
+
 
 class ServerLock:
     """The lock of the database at `address`. It lasts as long as the connection that it was taken
-    on, which is used for nothing else; any thread may call the methods."""
+    on, which serves for nothing but that; any thread may call the methods."""
 
     def __init__(self, address: Address) -> None:
         self._address = replace(address, answer_seconds=address.answer_seconds + WAIT_SECONDS)
@@ -21,13 +24,15 @@ class ServerLock:
         self._session: Session | None = None
         self._closed = False
 
-    def take(self, *, wait_seconds: int = WAIT_SECONDS) -> bool:
+    def take(self, look: Work[None], *, wait_seconds: int = WAIT_SECONDS) -> bool:
         """Takes the lock, on a new connection where there is none, or sees that it is held here
-        still; False when another connection has it. Raises a driver's error, after which the lock
-        is not held."""
+        still; False when another connection has it. Looks before, in a transaction there. Raises
+        what `look` does or a driver's error, after which the lock is not held."""
         with self._turn:
             try:
-                return self._take(self._session or self._connected(), wait_seconds)
+                session = self._session or self._connected()
+                look(session)
+                return self._take(session, wait_seconds)
             except BaseException:  # whatever it was, the next try begins anew
                 self._drop()
                 raise
@@ -64,8 +69,8 @@ class ServerLock:
     def close(self) -> None:
         """Lets another server have it."""
         self._closed = True
-        # Whoever has the turn waits for a database that may not answer, and lets go after that.
-        if self._turn.acquire(blocking=False):
+        # Whoever has the turn may wait for a database that does not answer, and lets go after that.
+        if self._turn.acquire(timeout=_CLOSE_SECONDS):
             try:
                 self._drop()
             finally:

@@ -162,7 +162,7 @@ class SqliteRepository(SqlRepository):
         self._held = held
 
     def keep_hold(self) -> None:
-        self._read(self._guarded(lambda _: None))
+        self._read(self._look)
 
     def _named(self) -> str:
         return f"database {self._path}"

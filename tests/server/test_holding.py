@@ -11,10 +11,16 @@ import pytest
 
 from server import backup, checking, restore
 from server.config import Config
-from server.errors import ConfigurationError
+from server.errors import ConfigurationError, ServerError
 from server.holding import Holding
 from server.pairing import ID_FILE, refuse_older
-from server.repository import DatabaseInUse, Repository, RepositoryError, open_repository
+from server.repository import (
+    DatabaseInUse,
+    Repository,
+    RepositoryError,
+    RepositoryUnavailable,
+    open_repository,
+)
 from server.serving import listening
 from tests.mariadb import MariaDB
 from tests.peer4.client import Peer4
@@ -292,23 +298,27 @@ def test_a_restart_of_the_database_ends_no_server_and_it_stays_held(
         assert not server.repository.taken_over
 
 
-class Away(FailingRepository):
-    """A database that cannot be held for some calls, and counts them."""
+class Failing(FailingRepository):
+    """A database whose hold cannot be kept, for a given reason each time, and then can."""
 
-    calls = 0
+    def __init__(self, real: Repository, errors: list[ServerError]) -> None:
+        super().__init__(real)
+        self._errors = iter(errors)
+        self.kept = 0
 
     def keep_hold(self) -> None:
-        self.calls += 1
-        super().keep_hold()
+        for error in self._errors:
+            raise error
+        self.kept += 1
 
 
-def test_a_database_that_is_away_is_told_of_once_and_held_again(
+def test_whatever_keeps_a_database_from_being_held_is_told_once(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
+    errors = [RepositoryUnavailable("away")] * 3 + [DatabaseInUse("in use")] * 3
     with closing(open_repository(f"sqlite:///{tmp_path / 'rows'}")) as real:
-        repository = Away(real)
-        repository.failures = 3
+        repository = Failing(real, list(errors))
         with closing(Holding(repository, every_seconds=0.01)):
-            until(lambda: repository.calls >= 5, "five looks")
-    told = [each for each in caplog.records if "is not held while" in each.getMessage()]
-    assert len(told) == 1
+            until(lambda: repository.kept >= 2, "that it is held again")
+    told = [each.getMessage() for each in caplog.records]
+    assert [each.rpartition(": ")[2] for each in told] == ["away", "in use"]

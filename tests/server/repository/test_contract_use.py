@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+import threading
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import replace
@@ -12,6 +13,7 @@ from server.holding import Holding
 from server.repository import Client, DatabaseInUse, Repository
 from server.repository.mysql import MySQLRepository
 from server.repository.mysql_connections import Address
+from server.repository.mysql_lock import ServerLock
 from tests.mariadb import MariaDB
 from tests.server.repository.conftest import Open, OpenAt
 from tests.server.repository.samples import client, stored_file
@@ -155,6 +157,50 @@ class TestMariaDB:
         with closing(Holding(held)), pytest.raises(DatabaseInUse, match="in use by another"):
             open_at(address).hold(lambda: next(patience, None) is None)
         assert next(patience, None) is not None
+
+    def test_a_lock_is_looked_after_while_every_connection_is_busy(
+        self, mariadb: MariaDB, address: Address, open_at: OpenAt
+    ) -> None:
+        busy = open_at(address, connections=1, wait_seconds=0.0)
+        busy.hold()
+        with busy._pool.session():
+            busy.keep_hold()
+
+    def test_a_lock_that_is_taken_while_its_repository_is_closed_is_let_go(
+        self, address: Address
+    ) -> None:
+        lock = ServerLock(address)
+        taken, going_on = threading.Event(), threading.Event()
+
+        class Slow:
+            """A turn that ends a moment after its end was decided."""
+
+            def __init__(self) -> None:
+                self._lock = threading.Lock()
+
+            def __enter__(self) -> None:
+                self._lock.acquire()
+
+            def __exit__(self, *_: object) -> None:
+                taken.set()
+                going_on.wait()
+                self._lock.release()
+
+            def acquire(self, *, timeout: float) -> bool:
+                going_on.set()
+                return self._lock.acquire(timeout=timeout)
+
+            def release(self) -> None:
+                self._lock.release()
+
+        lock._turn = Slow()  # type: ignore[assignment]
+        with ThreadPoolExecutor(1) as thread:
+            taking = thread.submit(lock.take, lambda _: None)
+            taken.wait()
+            lock.close()
+            assert taking.result()
+        with closing(ServerLock(address)) as another:
+            assert another.take(lambda _: None)
 
     def test_a_lock_survives_a_restart_of_the_database(
         self, mariadb: MariaDB, held: MySQLRepository, open_at: OpenAt, address: Address
