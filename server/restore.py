@@ -92,9 +92,10 @@ class Restore:
 
     def _open_target(self, *, begun_before: bool) -> Repository:
         password = self.config.database_password(os.environ)
-        target = open_repository(self.config.database_url, password=password)
+        target = open_repository(self.config.database_url, password=password, upgrade=None)
         try:
             target.hold()
+            target.upgrade()
             if not (begun_before or target.is_empty()):
                 raise _not_empty(self.config)
         except BaseException:  # whatever it was, the database is let go

@@ -54,12 +54,13 @@ def listening(config: Config, given_up: Callable[[], bool] = lambda: False) -> I
         stack.callback(storage.close)
         key_file = KeyFile(config.data / "server.key")
         repository = open_repository(
-            config.database_url, password=config.database_password(os.environ)
+            config.database_url, password=config.database_password(os.environ), upgrade=None
         )
         stack.callback(repository.close)
-        pair(repository, config.data, storage)
         repository.hold(given_up)
         stack.callback(Holding(repository).close)
+        repository.upgrade()  # its tables may have been those of an older server until now
+        pair(repository, config.data, storage)
         begin(repository, config.data)
         receiver = Receiver(repository, storage, config)
         recovery = receiver.recover()

@@ -219,6 +219,11 @@ class Repository(ABC):
         of the one that it belongs to."""
 
     @abstractmethod
+    def upgrade(self) -> None:
+        """Brings the schema to the newest version, or makes it, where it was opened without; an
+        older server must not be using the database. Raises `SchemaTooNew`."""
+
+    @abstractmethod
     def hold(self, given_up: Callable[[], bool] | None = None, /) -> None:
         """Keeps other servers off the database until `close`, though not those who administer it.
 

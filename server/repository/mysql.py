@@ -75,7 +75,8 @@ class Patience:
 
 class MySQLRepository(SqlRepository):
     """A repository in the database at `address`, which exists; its tables are made or
-    migrated when the repository opens. Unless it may `upgrade` them, older ones are `SchemaTooOld`.
+    migrated when the repository opens. Unless it may `upgrade` them, older ones are `SchemaTooOld`;
+    with None that method is called before any other but `hold` and `keep_hold`.
 
     At most `connections` transactions run at once; another waits `wait_seconds` for its turn, then
     `RepositoryUnavailable` is raised. `migration_seconds` bounds each statement of a migration, and
@@ -91,16 +92,20 @@ class MySQLRepository(SqlRepository):
         wait_seconds: float = 30.0,
         migration_seconds: int = 600,
         patience: Patience | None = None,
-        upgrade: bool = True,
+        upgrade: bool | None = True,
     ) -> None:
         self._address = address
         self._patience = patience or Patience()
         self._pool = Pool(address, size=connections, wait_seconds=wait_seconds)
         self._server_lock = ServerLock(address)
+        self._migration_seconds = migration_seconds
         if upgrade:
-            self._repeated(lambda: self._migrate(migration_seconds))
-        else:
+            self.upgrade()
+        elif upgrade is not None:
             self._read(lambda session: require_newest(session, self.dialect))
+
+    def upgrade(self) -> None:
+        self._repeated(lambda: self._migrate(self._migration_seconds))
 
     def _migrate(self, seconds: int) -> None:
         # The lock's name is known to the whole server, which may keep other databases of ours.

@@ -65,11 +65,13 @@ class SqliteRepository(SqlRepository):
 
     Other processes may use the file at the same time; each waits up to `busy_seconds` for the
     others, then `RepositoryUnavailable` is raised. Unless it may `upgrade` the schema, an older one
-    is `SchemaTooOld`."""
+    is `SchemaTooOld`; with None that method is called before any other but `hold`."""
 
     dialect = _DIALECT
 
-    def __init__(self, path: Path, *, busy_seconds: float = 30.0, upgrade: bool = True) -> None:
+    def __init__(
+        self, path: Path, *, busy_seconds: float = 30.0, upgrade: bool | None = True
+    ) -> None:
         self._path = path
         self._lock = threading.Lock()
         self._held: int | None = None
@@ -84,8 +86,8 @@ class SqliteRepository(SqlRepository):
         try:
             self._configure()
             if upgrade:
-                self._run("BEGIN EXCLUSIVE", lambda transaction: migrate(transaction, _DIALECT))
-            else:
+                self.upgrade()
+            elif upgrade is not None:
                 self._read(lambda transaction: require_newest(transaction, _DIALECT))
         except BaseException:
             self._connection.close()
@@ -102,6 +104,9 @@ class SqliteRepository(SqlRepository):
             raise self._translated(error) from error
         if mode != "truncate":
             raise RepositoryUnavailable(f"database {self._path}: journal mode stays {mode}")
+
+    def upgrade(self) -> None:
+        self._run("BEGIN EXCLUSIVE", lambda transaction: migrate(transaction, _DIALECT))
 
     def _read(self, work: Work[T]) -> T:
         return self._run("BEGIN", work)

@@ -150,6 +150,9 @@ class FailingRepository(Repository):
     def claim(self, directory_id: bytes) -> bytes:
         return self._passable().claim(directory_id)
 
+    def upgrade(self) -> None:
+        self._passable().upgrade()
+
     def hold(self, given_up: Callable[[], bool] | None = None) -> None:
         self._passable().hold(given_up)
 

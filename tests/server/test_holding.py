@@ -19,8 +19,10 @@ from server.repository import (
     Repository,
     RepositoryError,
     RepositoryUnavailable,
+    migrations,
     open_repository,
 )
+from server.repository.statements import SqlRepository
 from server.serving import listening
 from tests.mariadb import MariaDB
 from tests.peer4.client import Peer4
@@ -71,6 +73,52 @@ def test_a_server_on_a_copy_is_refused_while_the_first_one_runs(
         assert everything_in(copy) == before
         serves_honest(server, "another")
     starts(settings_for_tests(copy, database=database_url))
+
+
+def schema_version(repository: Repository) -> int:
+    """The version of the tables; 0 where there are none."""
+    assert isinstance(repository, SqlRepository)
+    return repository._read(
+        lambda transaction: migrations._version(transaction, repository.dialect)
+    )
+
+
+def test_a_newer_version_on_a_copy_is_refused_before_it_migrates_the_database(
+    tmp_path: Path, database_url: str
+) -> None:
+    with running(tmp_path / "data", database=database_url) as server:
+        copy = settings_for_tests(copied(server.data, tmp_path / "copy"), database=database_url)
+        older = migrations.NEWEST_VERSION - 1
+        with closing(open_repository(database_url)) as meddler:
+            assert isinstance(meddler, SqlRepository)
+            meddler._write(
+                lambda t: t.change("DELETE FROM schema_version WHERE version > ?", older)
+            )
+            with pytest.raises(DatabaseInUse):
+                starts(copy)
+            assert schema_version(meddler) == older
+    starts(copy)
+
+
+def test_a_new_database_that_another_server_holds_is_not_touched(
+    tmp_path: Path, database_url: str
+) -> None:
+    config = settings_for_tests(tmp_path / "data", database=database_url)
+    backed_up = settings_for_tests(tmp_path / "source")
+    starts(backed_up)
+    backup.run(backed_up, print, print, tmp_path / "backup", copy=True)
+    with closing(open_repository(database_url, upgrade=None)) as held, ExitStack() as stack:
+        held.hold()
+        stack.enter_context(closing(Holding(held)))
+        with pytest.raises(DatabaseInUse):
+            starts(config)
+        with pytest.raises(RepositoryError, match="in use by another server"):
+            restore.run(
+                settings_for_tests(tmp_path / "to", database=database_url),
+                print, print, tmp_path / "backup",
+            )  # fmt: skip
+        assert schema_version(held) == 0
+    starts(config)
 
 
 def test_an_older_copy_is_refused_in_one_line_and_not_touched(
