@@ -18,6 +18,7 @@ import fastcrc.crc32
 from protocol.cksum import Cksum
 from server.config import Config
 from server.errors import ConfigurationError, StorageError
+from server.holding import Holding
 from server.inspection import open_existing
 from server.pairing import check_pair, refuse_older
 from server.receiving import Receiver
@@ -217,10 +218,11 @@ def run(
         if mend:
             refuse_older(repository, config.data)
             repository.hold()
-            for problem in Check(repository, storage, live).problems():
-                if problem.kind in REPAIRABLE:
-                    show_problem(show, problem, as_json=as_json, mended=True)
-            _mend(repository, storage, config)
+            with closing(Holding(repository)):
+                for problem in Check(repository, storage, live).problems():
+                    if problem.kind in REPAIRABLE:
+                        show_problem(show, problem, as_json=as_json, mended=True)
+                _mend(repository, storage, config)
         check, found = Check(repository, storage, live, deep), 0
         for problem in check.problems():
             found += 1

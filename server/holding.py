@@ -1,10 +1,11 @@
-"""While a server runs: the database is held, and who has taken it over is noticed."""
+"""While a server runs, or a command that must be alone: the database is held, and who has taken it
+over is noticed."""
 
 import logging
 import threading
 
 from server.errors import ServerError
-from server.repository import DatabaseInUse, Repository
+from server.repository import Repository
 
 _log = logging.getLogger(__name__)
 
@@ -31,17 +32,15 @@ class Holding:
         self._thread.join(_END_SECONDS)
 
     def _keep_on(self) -> None:
-        away = False
+        told: type[ServerError] | None = None
         while not self._end.wait(self._every_seconds):
             try:
                 self._repository.keep_hold()
-            except DatabaseInUse as error:
+            except ServerError as error:
                 if self._repository.taken_over:
                     return
-                _log.warning("%s", error)
-            except ServerError as error:
-                if not away:
-                    _log.warning("the database is not held while it is away: %s", error)
-                away = True
+                if told is not type(error):
+                    _log.warning("looking whether the database is still held: %s", error)
+                told = type(error)
             else:
-                away = False
+                told = None

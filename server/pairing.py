@@ -8,6 +8,8 @@ Copies of a directory have the same id. While a server runs it holds the databas
 on another copy off; and both carry the number of starts, by which an older copy is known later.
 """
 
+import errno
+import logging
 import os
 import re
 from dataclasses import dataclass
@@ -15,8 +17,12 @@ from pathlib import Path
 
 from server.durability import write_private
 from server.errors import ConfigurationError
-from server.repository import Repository
+from server.repository import DatabaseFull, Repository
 from server.storage import DirectoryStorage
+
+_log = logging.getLogger(__name__)
+
+_NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
 
 ID_FILE = "directory.id"
 """In the data directory: the id in hexadecimal and, since a server has begun, the number of its
@@ -40,7 +46,7 @@ def pair(repository: Repository, data: Path, storage: DirectoryStorage) -> None:
     Raises `ConfigurationError` when it belongs to another one, or when it is new and the directory
     is not, `RepositoryError` and `StorageError`.
     """
-    own, known = _read(data), repository.data_directory()
+    own, known = _read(data), _known(repository)
     if known is None:
         if _holds_objects(storage) and not any(True for _ in repository.clients()):
             raise ConfigurationError(
@@ -53,30 +59,49 @@ def pair(repository: Repository, data: Path, storage: DirectoryStorage) -> None:
 
 
 def begin(repository: Repository, data: Path) -> None:
-    """Lets this server be the only one on the database that was paired, until the repository is
-    closed or `taken_over`, and counts the start in both.
+    """Lets this server be the only one on the database, which was paired and is held, until it is
+    `taken_over`, and counts the start in both.
 
-    Raises `ConfigurationError` when the directory is an older copy, `DatabaseInUse` and
+    Without room on the disk the start is not counted, which the log tells: clients may still list
+    and fetch. Raises `ConfigurationError` when the directory is an older copy, `DatabaseInUse` and
     `RepositoryError`.
     """
-    repository.hold()
-    own, before = _refuse_older(repository, data), repository.starts()
+    paired = repository.pairing()
+    before = 0 if paired is None else paired[1]
+    own = _newest(data, before)
     # In the directory first: killed in between, it is ahead of the database and no older copy.
     now = max(before, own.starts or 0) + 1
-    _put(data, _Own(own.id, now))
-    repository.begin_use(before, now)
+    full = ""
+    try:
+        _write(data, _Own(own.id, now))
+    except OSError as error:
+        if error.errno not in _NO_ROOM:
+            raise _unusable(data, error) from error
+        now, full = before, f"{data / ID_FILE}: {error.strerror}"
+    try:
+        repository.begin_use(before, now)
+    except DatabaseFull as error:
+        full = str(error)
+    if full:
+        _log.warning(
+            "there is no room to count this start: until there is, and the server is started again,"
+            " copies of %s since the start before are not told from it (%s)",
+            *(data, full),
+        )
 
 
 def refuse_older(repository: Repository, data: Path) -> None:
     """Raises `ConfigurationError` when a server has used the database since this directory, which
     belongs to it, was copied; changes nothing."""
-    if repository.data_directory() is not None:
-        _refuse_older(repository, data)
+    # Looked at before the file, which a server that starts meanwhile writes first.
+    paired = repository.pairing()
+    if paired is not None:
+        _newest(data, paired[1])
 
 
 def check_pair(repository: Repository, data: Path) -> None:
-    """The same without a change: what has not been used yet belongs to nobody."""
-    known = repository.data_directory()
+    """Raises what `pair` does and changes nothing: what has not been used yet belongs to nobody."""
+    known = _known(repository)
     if known is not None:
         _compare(_read(data), known, data)
 
@@ -87,17 +112,22 @@ def adopt(repository: Repository, data: Path) -> None:
 
     Raises `RepositoryError`, `OSError`.
     """
-    known = repository.data_directory()
-    if known is not None:
-        _write(data, _Own(known, repository.starts()))
+    paired = repository.pairing()
+    if paired is not None:
+        _write(data, _Own(*paired))
+
+
+def _known(repository: Repository) -> bytes | None:
+    paired = repository.pairing()
+    return None if paired is None else paired[0]
 
 
 def _holds_objects(storage: DirectoryStorage) -> bool:
     return any(True for client_id in storage.client_ids() for _ in storage.object_ids(client_id))
 
 
-def _refuse_older(repository: Repository, data: Path) -> _Own:
-    own, starts = _read(data), repository.starts()
+def _newest(data: Path, starts: int) -> _Own:
+    own = _read(data)
     if own is None:
         raise ConfigurationError(f"{data / ID_FILE} is gone: restore it from a backup")
     if own.starts is not None and own.starts < starts:
@@ -128,7 +158,11 @@ def _put(data: Path, own: _Own) -> None:
     try:
         _write(data, own)
     except OSError as error:
-        raise ConfigurationError(f"{data / ID_FILE}: {error.strerror}") from error
+        raise _unusable(data, error) from error
+
+
+def _unusable(data: Path, error: OSError) -> ConfigurationError:
+    return ConfigurationError(f"{data / ID_FILE}: {error.strerror}")
 
 
 def _write(data: Path, own: _Own) -> None:

@@ -20,6 +20,7 @@ from server.checking import Check, show_problem
 from server.config import Config
 from server.durability import copy_durably, make_directory, sync_directory, write_private
 from server.errors import ConfigurationError, StorageError
+from server.holding import Holding
 from server.pairing import adopt
 from server.repository import Action, Event, NotEmpty, Repository, RepositoryError, open_repository
 from server.storage import RESTORE_MARK, DirectoryStorage, object_path
@@ -51,7 +52,7 @@ class Restore:
             if not begun_before:
                 self._forget_beginning()
             raise
-        with closing(opened) as target:
+        with closing(opened) as target, closing(Holding(target)):
             rows = self._copy_of_rows()
             with closing(open_repository(f"sqlite:///{quoted(rows)}")) as wanted:
                 self._copy_objects(wanted)
@@ -91,9 +92,10 @@ class Restore:
 
     def _open_target(self, *, begun_before: bool) -> Repository:
         password = self.config.database_password(os.environ)
-        target = open_repository(self.config.database_url, password=password)
+        target = open_repository(self.config.database_url, password=password, upgrade=None)
         try:
             target.hold()
+            target.upgrade()
             if not (begun_before or target.is_empty()):
                 raise _not_empty(self.config)
         except BaseException:  # whatever it was, the database is let go

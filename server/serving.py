@@ -42,22 +42,26 @@ _SWEEP_SECONDS = 60.0
 
 
 @contextmanager
-def listening(config: Config) -> Iterator[Listener]:
+def listening(config: Config, given_up: Callable[[], bool] = lambda: False) -> Iterator[Listener]:
     """A recovered server that listens; leaving the context releases everything it holds.
 
-    The caller runs `serve_forever` and `drain`. Raises `ServerError` when a part cannot be opened.
+    The caller runs `serve_forever` and `drain`. Where the hold of a server that died is waited for,
+    `given_up` is asked every few seconds and ends the wait. Raises `ServerError` when a part cannot
+    be opened.
     """
     with ExitStack() as stack:
         storage = DirectoryStorage(config.data)
         stack.callback(storage.close)
         key_file = KeyFile(config.data / "server.key")
         repository = open_repository(
-            config.database_url, password=config.database_password(os.environ)
+            config.database_url, password=config.database_password(os.environ), upgrade=None
         )
         stack.callback(repository.close)
+        repository.hold(given_up)
+        stack.callback(Holding(repository).close)
+        repository.upgrade()  # its tables may have been those of an older server until now
         pair(repository, config.data, storage)
         begin(repository, config.data)
-        stack.callback(Holding(repository).close)
         receiver = Receiver(repository, storage, config)
         recovery = receiver.recover()
         _report(recovery)
@@ -166,7 +170,10 @@ def serve(config: Config, announce: Callable[[str], None]) -> int:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, on_signal)
     signal.signal(signal.SIGHUP, lambda number, _frame: reloads.append(number))
-    with listening(config) as listener, monitored(config, listener) as metrics_port:
+    with (
+        listening(config, lambda: bool(signals)) as listener,
+        monitored(config, listener) as metrics_port,
+    ):
         # Small files are thousands of objects that live for a moment: no need to look for cycles
         # among them as often, nor ever among what lives as long as the server.
         gc.freeze()

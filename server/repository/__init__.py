@@ -1,6 +1,7 @@
 """Persistence of clients, files, uploads and the audit trail: one interface, on SQLite or MySQL."""
 
 from server.repository.errors import (
+    DatabaseFull,
     DatabaseInUse,
     NameTaken,
     NotEmpty,
@@ -33,6 +34,7 @@ __all__ = [
     "DONE",
     "Action",
     "Client",
+    "DatabaseFull",
     "DatabaseInUse",
     "Event",
     "NameTaken",

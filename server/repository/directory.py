@@ -20,19 +20,16 @@ class DirectoryStatements(SqlDatabase):
     _use: bytes | None = None
     _taken_over = False
 
-    def data_directory(self) -> bytes | None:
-        rows = self._read(Query("SELECT id FROM data_directory"))
-        return bytes(rows[0][0]) if rows else None
+    def pairing(self) -> tuple[bytes, int] | None:
+        rows = self._read(Query("SELECT id, starts FROM data_directory"))
+        return (bytes(rows[0][0]), int(rows[0][1])) if rows else None
 
     def claim(self, directory_id: bytes) -> bytes:
         sql = _INSERT + self.dialect.skip_present
         self._write(lambda transaction: transaction.change(sql, directory_id))
         # In another transaction: this one may have begun before whoever was first had committed.
-        return self.data_directory() or directory_id
-
-    def starts(self) -> int:
-        rows = self._read(Query("SELECT starts FROM data_directory"))
-        return int(rows[0][0]) if rows else 0
+        known = self.pairing()
+        return directory_id if known is None else known[0]
 
     def begin_use(self, before: int, now: int) -> None:
         use = os.urandom(16)
@@ -54,18 +51,15 @@ class DirectoryStatements(SqlDatabase):
 
     def _guarded(self, work: Work[T]) -> Work[T]:
         """The work, unless another server has begun; none can before this transaction ends."""
-        use = self._use
-        if use is None:
-            return work
 
         def guarded(transaction: Transaction) -> T:
-            self._require_use(transaction, use)
+            self._look(transaction, self.dialect.share_row)
             return work(transaction)
 
         return guarded
 
-    def _require_use(self, transaction: Transaction, use: bytes) -> None:
-        if not _is_used_by(transaction, use, self.dialect.share_row):
+    def _look(self, transaction: Transaction, lock: str = "") -> None:
+        if self._use is not None and not _is_used_by(transaction, self._use, lock):
             self._taken_over = True
             raise DatabaseInUse(f"{self._named()}: another server has begun to use it")
 

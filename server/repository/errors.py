@@ -11,6 +11,10 @@ class RepositoryUnavailable(RepositoryError):
     """The database cannot be reached or refuses the connection, after the retries."""
 
 
+class DatabaseFull(RepositoryError):
+    """There is no room for what the database's file is to hold: the operator makes some."""
+
+
 class DatabaseInUse(RepositoryError):
     """Another server uses the database: the operator stops one, or gives each its own."""
 

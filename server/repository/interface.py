@@ -1,7 +1,7 @@
 """What every repository can do, whichever database keeps it."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from server.repository.records import (
@@ -209,9 +209,9 @@ class Repository(ABC):
     # The whole
 
     @abstractmethod
-    def data_directory(self) -> bytes | None:
-        """The id (16 bytes) of the data directory that the database belongs to; None before its
-        first use."""
+    def pairing(self) -> tuple[bytes, int] | None:
+        """The id (16 bytes) of the data directory that the database belongs to, and how often a
+        server has begun to use it; None before its first use."""
 
     @abstractmethod
     def claim(self, directory_id: bytes) -> bytes:
@@ -219,29 +219,33 @@ class Repository(ABC):
         of the one that it belongs to."""
 
     @abstractmethod
-    def hold(self) -> None:
+    def upgrade(self) -> None:
+        """Brings the schema to the newest version, or makes it, where it was opened without; an
+        older server must not be using the database. Raises `SchemaTooNew`."""
+
+    @abstractmethod
+    def hold(self, given_up: Callable[[], bool] | None = None, /) -> None:
         """Keeps other servers off the database until `close`, though not those who administer it.
 
+        Where another one holds it that seems to be dead, and whose hold the database is going to
+        end, this waits for that, about a minute, until `given_up` says true; without it not at all.
         Raises `DatabaseInUse` while another one holds it."""
 
     @abstractmethod
     def keep_hold(self) -> None:
         """Takes hold again where the database has let go of it, and looks whether anybody began
-        meanwhile; to be called every second or so, by one thread, after `begin_use`.
+        meanwhile; to be called every second or so, by one thread, after `hold`.
 
         Raises `DatabaseInUse` when somebody else holds it, who may still give up unless
         `taken_over` says that he has begun."""
-
-    @abstractmethod
-    def starts(self) -> int:
-        """How often a server has begun to use the database."""
 
     @abstractmethod
     def begin_use(self, before: int, now: int) -> None:
         """Counts a start, from `before` to `now`. From then on whoever began earlier can change
         nothing any more, nor can this one once another begins: that raises `DatabaseInUse`.
 
-        Raises the same when another one has begun since `before` was read."""
+        Raises the same when another one has begun since `before` was read; `DatabaseFull` where
+        there is no room and `hold`, which lasts as long as the process, keeps others off alone."""
 
     @property
     @abstractmethod

@@ -16,7 +16,7 @@ _FORMS = "sqlite:///<path> or mysql://<user>@<host>/<database>"
 
 
 def open_repository(
-    url: str, *, password: str | None = None, create: bool = True, upgrade: bool = True
+    url: str, *, password: str | None = None, create: bool = True, upgrade: bool | None = True
 ) -> Repository:
     """Opens the repository at `url` and brings its schema up to date.
 
@@ -24,7 +24,8 @@ def open_repository(
     `mysql://user@host[:port]/database[?unix_socket=...&option_file=...&ssl_ca=...]`, for MariaDB
     too. From an option file (`[client]` or `[connector_python]`) come the password and, where the
     URL has none, the user; the `password` given here goes first. Without `create` an SQLite file
-    must be there already, without `upgrade` the schema must be the newest.
+    must be there already, without `upgrade` the schema must be the newest; None leaves it to the
+    caller, who holds the database first.
 
     Raises `ConfigurationError` for an unusable URL or option file, `RepositoryUnavailable` when the
     database does not let us in, `SchemaTooNew` when a newer server has been there, `SchemaTooOld`
@@ -53,7 +54,7 @@ def open_repository(
             raise ConfigurationError(f"the database URL is not of the form {_FORMS}")
 
 
-def _open_sqlite(parts: SplitResult, *, create: bool, upgrade: bool) -> Repository:
+def _open_sqlite(parts: SplitResult, *, create: bool, upgrade: bool | None) -> Repository:
     path = unquote(parts.path.removeprefix("/"))
     if parts.netloc or not path:
         raise ConfigurationError(
@@ -70,7 +71,7 @@ def _open_sqlite(parts: SplitResult, *, create: bool, upgrade: bool) -> Reposito
 
 
 def _open_mysql(
-    parts: SplitResult, port: int, password: str | None, *, upgrade: bool
+    parts: SplitResult, port: int, password: str | None, *, upgrade: bool | None
 ) -> Repository:
     database = unquote(parts.path.removeprefix("/"))
     if not parts.hostname or not database or "/" in database:

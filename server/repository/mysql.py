@@ -16,7 +16,7 @@ from server.repository.errors import RepositoryUnavailable
 from server.repository.migrations import migrate, require_newest
 from server.repository.mysql_connections import MOST_CONNECTIONS, Address, Pool, Session
 from server.repository.mysql_failures import Failure, failure, translated
-from server.repository.mysql_lock import ServerLock
+from server.repository.mysql_lock import WAIT_SECONDS, ServerLock
 from server.repository.sqlite import SqliteRepository
 from server.repository.statements import SqlRepository
 from server.repository.transactions import Dialect, T, Work
@@ -24,6 +24,7 @@ from server.repository.transactions import Dialect, T, Work
 _log = logging.getLogger(__name__)
 
 _KEEP_SECONDS = 1.0
+_MARGIN_SECONDS = 5
 
 _DIALECT = Dialect(
     types={
@@ -74,7 +75,8 @@ class Patience:
 
 class MySQLRepository(SqlRepository):
     """A repository in the database at `address`, which exists; its tables are made or
-    migrated when the repository opens. Unless it may `upgrade` them, older ones are `SchemaTooOld`.
+    migrated when the repository opens. Unless it may `upgrade` them, older ones are `SchemaTooOld`;
+    with None that method is called before any other but `hold` and `keep_hold`.
 
     At most `connections` transactions run at once; another waits `wait_seconds` for its turn, then
     `RepositoryUnavailable` is raised. `migration_seconds` bounds each statement of a migration, and
@@ -90,16 +92,20 @@ class MySQLRepository(SqlRepository):
         wait_seconds: float = 30.0,
         migration_seconds: int = 600,
         patience: Patience | None = None,
-        upgrade: bool = True,
+        upgrade: bool | None = True,
     ) -> None:
         self._address = address
         self._patience = patience or Patience()
         self._pool = Pool(address, size=connections, wait_seconds=wait_seconds)
         self._server_lock = ServerLock(address)
+        self._migration_seconds = migration_seconds
         if upgrade:
-            self._repeated(lambda: self._migrate(migration_seconds))
-        else:
+            self.upgrade()
+        elif upgrade is not None:
             self._read(lambda session: require_newest(session, self.dialect))
+
+    def upgrade(self) -> None:
+        self._repeated(lambda: self._migrate(self._migration_seconds))
 
     def _migrate(self, seconds: int) -> None:
         # The lock's name is known to the whole server, which may keep other databases of ours.
@@ -170,14 +176,29 @@ class MySQLRepository(SqlRepository):
             copy._write(lambda transaction: copy_rows(session, transaction))
             session.usable = True
 
-    def hold(self) -> None:
-        if not self._repeated(self._server_lock.take):
-            raise self._in_use()
+    def hold(self, given_up: Callable[[], bool] | None = None) -> None:
+        waited = 0
+        while not self._repeated(lambda: self._server_lock.take(self._look)):
+            waited += WAIT_SECONDS
+            # Who lives asks every second, so it has been heard of since this wait began.
+            if (
+                given_up is None
+                or given_up()
+                or waited > self._address.idle_seconds + _MARGIN_SECONDS
+                or self._repeated(self._server_lock.silence) < waited
+            ):
+                raise self._in_use()
+            if waited == WAIT_SECONDS:
+                _log.warning(
+                    "%s is held by a server that asks nothing any more, as when its machine has"
+                    " died: waiting up to %d s for the database to end its connection",
+                    *(self._named(), self._address.idle_seconds),
+                )
 
     def keep_hold(self) -> None:
+        # Not on a connection of the pool, all of which may be busy for longer than the lock lasts.
         def keep() -> bool:
-            self._once(self._guarded(lambda _: None))
-            return self._server_lock.take(wait_seconds=0)
+            return self._server_lock.take(self._look, wait_seconds=0)
 
         # Long enough for what is idle to be found dead: whoever calls it comes again soon.
         if not self._repeated(keep, replace(self._patience, outage_seconds=_KEEP_SECONDS)):

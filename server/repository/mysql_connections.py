@@ -6,6 +6,7 @@ it also reconnects silently, and a session that is not encrypted would go unseen
 """
 
 import threading
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
@@ -34,7 +35,8 @@ _SQL_MODE = "STRICT_ALL_TABLES,NO_ENGINE_SUBSTITUTION"
 @dataclass(frozen=True, slots=True)
 class Address:
     """Where the database is and who asks. A session is encrypted unless it stays on this machine;
-    with `ssl_ca` the server must prove its name by a certificate. Times are in whole seconds."""
+    with `ssl_ca` the server must prove its name by a certificate. Times are in whole seconds; a
+    session that asks nothing for `idle_seconds` is ended by the server, with all its locks."""
 
     host: str
     port: int
@@ -46,6 +48,7 @@ class Address:
     connect_seconds: int = 10
     answer_seconds: int = 30
     lock_seconds: int = 5
+    idle_seconds: int = 60
 
     def __str__(self) -> str:
         where = self.unix_socket or f"{self.host}:{self.port}"
@@ -74,7 +77,12 @@ class Session(Transaction):
                 # Kept, because the driver pings the server for every cursor that it makes.
                 self._cursor: Any = self._connection.cursor(buffered=True)
             self.change("SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED")
-            self.change("SET SESSION innodb_lock_wait_timeout = ?", address.lock_seconds)
+            # A machine that dies in a transaction would keep its locks for wait_timeout's eight
+            # hours. Rows that are streaming are no idle time, and ours between statements is short.
+            self.change(
+                "SET SESSION innodb_lock_wait_timeout = ?, SESSION wait_timeout = ?",
+                *(address.lock_seconds, address.idle_seconds),
+            )
         except BaseException:
             self.close()
             raise
@@ -148,7 +156,8 @@ class Session(Transaction):
 
 
 class Pool:
-    """At most `size` sessions, each used by one thread at a time, the most recent first."""
+    """At most `size` sessions, each used by one thread at a time, the most recent first, and none
+    that the server may be about to end for its idleness."""
 
     def __init__(self, address: Address, *, size: int, wait_seconds: float) -> None:
         if not 1 <= size <= MOST_CONNECTIONS:
@@ -158,7 +167,7 @@ class Pool:
         self._wait_seconds = wait_seconds
         self._places = threading.BoundedSemaphore(size)
         self._lock = threading.Lock()
-        self._idle: list[Session] = []
+        self._idle: list[tuple[float, Session]] = []
         self._closed = False
 
     @contextmanager
@@ -187,14 +196,15 @@ class Pool:
         with self._lock:
             if self._closed:
                 raise RepositoryError(f"database {self._address}: the repository is closed")
-            if self._idle:
-                return self._idle.pop()
+            if self._idle and self._idle[-1][0] > time.monotonic() - self._address.idle_seconds / 2:
+                return self._idle.pop()[1]
+        self.drop_idle()  # the most recent one is too old, so all are
         return Session(self._address)
 
     def _give_back(self, session: Session) -> None:
         with self._lock:
             if session.usable and not self._closed:
-                self._idle.append(session)
+                self._idle.append((time.monotonic(), session))
                 return
         session.close()
 
@@ -202,7 +212,7 @@ class Pool:
         """Closes the sessions that nobody uses: where one was lost, the others are likely dead."""
         with self._lock:
             idle, self._idle = self._idle, []
-        for session in idle:
+        for _, session in idle:
             session.close()
 
     def close(self) -> None:

@@ -5,12 +5,12 @@ import fcntl
 import os
 import sqlite3
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 from server.durability import make_directory, sync_directory, sync_file
-from server.repository.errors import RepositoryError, RepositoryUnavailable
+from server.repository.errors import DatabaseFull, RepositoryError, RepositoryUnavailable
 from server.repository.migrations import migrate, require_newest
 from server.repository.statements import SqlRepository
 from server.repository.transactions import (
@@ -54,6 +54,9 @@ _UNAVAILABLE = frozenset(
     }
 )
 
+# Of ENOSPC, and of any other error of a write, such as EDQUOT.
+_FULL = frozenset({sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR_WRITE})
+
 _DUPLICATE = frozenset({sqlite3.SQLITE_CONSTRAINT_PRIMARYKEY, sqlite3.SQLITE_CONSTRAINT_UNIQUE})
 
 
@@ -62,11 +65,13 @@ class SqliteRepository(SqlRepository):
 
     Other processes may use the file at the same time; each waits up to `busy_seconds` for the
     others, then `RepositoryUnavailable` is raised. Unless it may `upgrade` the schema, an older one
-    is `SchemaTooOld`."""
+    is `SchemaTooOld`; with None that method is called before any other but `hold`."""
 
     dialect = _DIALECT
 
-    def __init__(self, path: Path, *, busy_seconds: float = 30.0, upgrade: bool = True) -> None:
+    def __init__(
+        self, path: Path, *, busy_seconds: float = 30.0, upgrade: bool | None = True
+    ) -> None:
         self._path = path
         self._lock = threading.Lock()
         self._held: int | None = None
@@ -81,8 +86,8 @@ class SqliteRepository(SqlRepository):
         try:
             self._configure()
             if upgrade:
-                self._run("BEGIN EXCLUSIVE", lambda transaction: migrate(transaction, _DIALECT))
-            else:
+                self.upgrade()
+            elif upgrade is not None:
                 self._read(lambda transaction: require_newest(transaction, _DIALECT))
         except BaseException:
             self._connection.close()
@@ -99,6 +104,9 @@ class SqliteRepository(SqlRepository):
             raise self._translated(error) from error
         if mode != "truncate":
             raise RepositoryUnavailable(f"database {self._path}: journal mode stays {mode}")
+
+    def upgrade(self) -> None:
+        self._run("BEGIN EXCLUSIVE", lambda transaction: migrate(transaction, _DIALECT))
 
     def _read(self, work: Work[T]) -> T:
         return self._run("BEGIN", work)
@@ -124,10 +132,12 @@ class SqliteRepository(SqlRepository):
         return result
 
     def _translated(self, error: sqlite3.Error | OverflowError) -> RepositoryError:
+        code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR)
+        message = f"database {self._path}: {error}"
+        if code in _FULL:
+            return DatabaseFull(message)
         # The low byte is the kind of error, the rest says where it struck.
-        kind = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & 0xFF
-        category = RepositoryUnavailable if kind in _UNAVAILABLE else RepositoryError
-        return category(f"database {self._path}: {error}")
+        return (RepositoryUnavailable if code & 0xFF in _UNAVAILABLE else RepositoryError)(message)
 
     def copy_to(self, path: Path) -> None:
         try:
@@ -139,8 +149,9 @@ class SqliteRepository(SqlRepository):
         except (OSError, sqlite3.Error) as error:
             raise RepositoryError(f"database {self._path}, copied to {path}: {error}") from error
 
-    def hold(self) -> None:
-        # Not the database itself: whoever closes that takes SQLite's own locks away.
+    def hold(self, _given_up: Callable[[], bool] | None = None, /) -> None:
+        # Nothing to wait for: the lock goes with the process. It is not on the database itself:
+        # whoever closes that takes SQLite's own locks away.
         path = self._path.with_name(f"{self._path.name}.lock")
         try:
             held = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
@@ -156,7 +167,7 @@ class SqliteRepository(SqlRepository):
         self._held = held
 
     def keep_hold(self) -> None:
-        self._read(self._guarded(lambda _: None))
+        self._read(self._look)
 
     def _named(self) -> str:
         return f"database {self._path}"

@@ -180,7 +180,7 @@ def test_a_second_server_on_the_same_database_with_other_data_is_refused_and_doe
 ) -> None:
     def elsewhere(number: int) -> float:
         told = watch.server.start_in_vain(tmp_path / f"elsewhere {number}")
-        assert "the database belongs to another data directory" in told
+        assert "in use by another server" in told
         return time.monotonic()
 
     fault = "second server process on the same database, with a data directory of its own"

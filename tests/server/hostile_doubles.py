@@ -144,20 +144,20 @@ class FailingRepository(Repository):
     def forget_events(self, before: int) -> int:
         return self._passable().forget_events(before)
 
-    def data_directory(self) -> bytes | None:
-        return self._passable().data_directory()
+    def pairing(self) -> tuple[bytes, int] | None:
+        return self._passable().pairing()
 
     def claim(self, directory_id: bytes) -> bytes:
         return self._passable().claim(directory_id)
 
-    def hold(self) -> None:
-        self._passable().hold()
+    def upgrade(self) -> None:
+        self._passable().upgrade()
+
+    def hold(self, given_up: Callable[[], bool] | None = None) -> None:
+        self._passable().hold(given_up)
 
     def keep_hold(self) -> None:
         self._passable().keep_hold()
-
-    def starts(self) -> int:
-        return self._passable().starts()
 
     def begin_use(self, before: int, now: int) -> None:
         self._passable().begin_use(before, now)

@@ -10,7 +10,7 @@ import pytest
 from server import backup, checking, restore
 from server.errors import ConfigurationError, ServerError
 from server.pairing import ID_FILE, check_pair, pair
-from server.repository import Repository, open_repository
+from server.repository import DatabaseInUse, Repository, open_repository
 from server.serving import listening
 from server.storage import DirectoryStorage
 from tests.mariadb import MariaDB
@@ -56,16 +56,16 @@ def test_a_server_starts_again_with_its_own(tmp_path: Path, database_url: str) -
     assert stat.S_IMODE((data / ID_FILE).stat().st_mode) == 0o600
 
 
-@pytest.mark.parametrize("stopped", [False, True])
-def test_another_data_directory_is_refused(
-    tmp_path: Path, database_url: str, *, stopped: bool
-) -> None:
+def test_another_data_directory_is_refused(tmp_path: Path, database_url: str) -> None:
     data, other = tmp_path / "data", tmp_path / "other"
     with running(data, database=database_url) as server:
         serves_honest(server)
-        if not stopped:
-            refuses(other, database_url)
-            serves_honest(server, "another")
+        with (
+            pytest.raises(DatabaseInUse, match="give each a --data and a --database of its own"),
+            listening(settings_for_tests(other, database=database_url)),
+        ):
+            pass
+        serves_honest(server, "another")
     before = everything_in(data)
     refuses(other, database_url)
     assert everything_in(data) == before
@@ -99,7 +99,7 @@ def test_a_start_that_broke_off_before_the_database_knew_is_gone_on_with(
     (tmp_path / ID_FILE).write_text(f"{bytes(16).hex()}\n")
     with closing(open_repository(database_url)) as repository:
         pair_at(repository, tmp_path)
-        assert repository.data_directory() == bytes(16)
+        assert repository.pairing() == (bytes(16), 0)
 
 
 def test_a_database_that_was_used_by_mistake_can_be_given_back_as_the_error_says(
@@ -141,7 +141,7 @@ def test_an_id_that_cannot_be_written_leaves_the_database_to_nobody(
         (tmp_path / f"{ID_FILE}.new").mkdir()
         with pytest.raises(ConfigurationError, match=rf"{ID_FILE}: Is a directory"):
             pair_at(repository, tmp_path)
-        assert repository.data_directory() is None
+        assert repository.pairing() is None
         check_pair(repository, tmp_path)
         assert not (tmp_path / ID_FILE).exists()
 
@@ -320,4 +320,4 @@ def test_what_is_no_object_does_not_keep_a_new_database_out(
     (tmp_path / left).touch()
     with closing(open_repository(database_url)) as repository:
         pair_at(repository, tmp_path)
-        assert repository.data_directory() is not None
+        assert repository.pairing() is not None

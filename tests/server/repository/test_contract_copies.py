@@ -189,7 +189,7 @@ def test_a_database_that_takes_over_a_copy_belongs_to_whom_the_copy_says(
     repository.copy_to(tmp_path / "copy")
     empty.claim(os.urandom(16))
     empty.fill_from(tmp_path / "copy", RESTORED)
-    assert empty.data_directory() == known
+    assert empty.pairing() == (None if known is None else (known, 0))
 
 
 def test_a_database_that_cannot_take_over_a_copy_belongs_to_whom_it_did(
@@ -200,7 +200,7 @@ def test_a_database_that_cannot_take_over_a_copy_belongs_to_whom_it_did(
     empty.record([Event(Action.CONNECT)])
     with pytest.raises(NotEmpty):
         empty.fill_from(tmp_path / "copy", RESTORED)
-    assert empty.data_directory() == own
+    assert empty.pairing() == (own, 0)
 
 
 def test_taking_over_a_copy_again_changes_nothing(

@@ -2,14 +2,18 @@
 
 import subprocess
 import sys
+import threading
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import replace
 
 import pytest
 
+from server.holding import Holding
 from server.repository import Client, DatabaseInUse, Repository
 from server.repository.mysql import MySQLRepository
 from server.repository.mysql_connections import Address
+from server.repository.mysql_lock import ServerLock
 from tests.mariadb import MariaDB
 from tests.server.repository.conftest import Open, OpenAt
 from tests.server.repository.samples import client, stored_file
@@ -62,13 +66,13 @@ def test_those_who_administer_a_held_database_change_it(
 
 
 def test_starts_are_counted(used: Repository, open_another: Open) -> None:
-    assert used.starts() == 1
+    assert used.pairing() == (ID, 1)
     open_another().begin_use(1, 7)
-    assert used.starts() == 7
+    assert used.pairing() == (ID, 7)
 
 
 def test_a_database_of_nobody_was_never_begun_with(repository: Repository) -> None:
-    assert repository.starts() == 0
+    assert repository.pairing() is None
     with pytest.raises(DatabaseInUse):
         repository.begin_use(0, 1)
 
@@ -106,7 +110,7 @@ def test_of_those_who_begin_at_once_one_does(used: Repository, open_another: Ope
     others = [open_another() for _ in range(4)]
     with ThreadPoolExecutor(4) as threads:
         assert sorted(threads.map(begins, others)) == [False, False, False, True]
-    assert used.starts() == 2
+    assert used.pairing() == (ID, 2)
 
 
 class TestMariaDB:
@@ -134,6 +138,69 @@ class TestMariaDB:
         held.keep_hold()
         with pytest.raises(DatabaseInUse):
             open_at(address).hold()
+
+    def test_the_lock_of_a_server_that_asks_nothing_any_more_is_waited_for_and_told_of_once(
+        self, address: Address, open_at: OpenAt, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        open_at(replace(address, idle_seconds=8)).hold()
+        with pytest.raises(DatabaseInUse):
+            open_at(address).hold(lambda: True)
+        assert caplog.text == ""
+        open_at(address).hold(lambda: False)
+        (told,) = [each.getMessage() for each in caplog.records]
+        assert "asks nothing any more" in told
+
+    def test_the_lock_of_a_server_that_lives_is_not_waited_for(
+        self, held: MySQLRepository, address: Address, open_at: OpenAt
+    ) -> None:
+        patience = iter(range(20))
+        with closing(Holding(held)), pytest.raises(DatabaseInUse, match="in use by another"):
+            open_at(address).hold(lambda: next(patience, None) is None)
+        assert next(patience, None) is not None
+
+    def test_a_lock_is_looked_after_while_every_connection_is_busy(
+        self, mariadb: MariaDB, address: Address, open_at: OpenAt
+    ) -> None:
+        busy = open_at(address, connections=1, wait_seconds=0.0)
+        busy.hold()
+        with busy._pool.session():
+            busy.keep_hold()
+
+    def test_a_lock_that_is_taken_while_its_repository_is_closed_is_let_go(
+        self, address: Address
+    ) -> None:
+        lock = ServerLock(address)
+        taken, going_on = threading.Event(), threading.Event()
+
+        class Slow:
+            """A turn that ends a moment after its end was decided."""
+
+            def __init__(self) -> None:
+                self._lock = threading.Lock()
+
+            def __enter__(self) -> None:
+                self._lock.acquire()
+
+            def __exit__(self, *_: object) -> None:
+                taken.set()
+                going_on.wait()
+                self._lock.release()
+
+            def acquire(self, *, timeout: float) -> bool:
+                going_on.set()
+                return self._lock.acquire(timeout=timeout)
+
+            def release(self) -> None:
+                self._lock.release()
+
+        lock._turn = Slow()  # type: ignore[assignment]
+        with ThreadPoolExecutor(1) as thread:
+            taking = thread.submit(lock.take, lambda _: None)
+            taken.wait()
+            lock.close()
+            assert taking.result()
+        with closing(ServerLock(address)) as another:
+            assert another.take(lambda _: None)
 
     def test_a_lock_survives_a_restart_of_the_database(
         self, mariadb: MariaDB, held: MySQLRepository, open_at: OpenAt, address: Address

@@ -11,7 +11,13 @@ from typing import Any
 import pytest
 from mysql.connector import MySQLConnection
 
-from server.repository import Client, Publication, RepositoryError, RepositoryUnavailable
+from server.repository import (
+    Client,
+    DatabaseInUse,
+    Publication,
+    RepositoryError,
+    RepositoryUnavailable,
+)
 from server.repository.mysql import MySQLRepository, Patience
 from server.repository.mysql_connections import Address
 from server.repository.publishing import Batch
@@ -122,6 +128,49 @@ class TestOutages:
             publishing.result()
         assert list(repository.files(alice.id)) == [file]
 
+    def test_a_machine_that_died_in_a_transaction_keeps_no_other_from_beginning(
+        self, address: Address, alice: Client, open_at: OpenAt
+    ) -> None:
+        dying, newer = open_at(replace(address, idle_seconds=1)), open_at(address)
+        dying.claim(bytes(16))
+        dying.begin_use(0, 1)
+        silent, silenced = threading.Event(), threading.Event()
+
+        def fall_silent(transaction: Transaction) -> None:
+            transaction.change("UPDATE clients SET last_seen = 77")
+            silent.set()
+            silenced.wait()
+
+        with ThreadPoolExecutor(1) as thread:
+            late = thread.submit(dying._write, fall_silent)
+            silent.wait()
+            try:
+                newer.begin_use(1, 2)
+            finally:
+                silenced.set()
+            with pytest.raises(DatabaseInUse):
+                late.result()
+        found = newer.find_client(alice.id)
+        assert found is not None
+        assert found.last_seen != 77
+
+    def test_connections_that_the_server_ends_for_their_idleness_are_not_used_again(
+        self,
+        mariadb: MariaDB,
+        address: Address,
+        alice: Client,
+        open_at: OpenAt,
+        caplog: pytest.LogCaptureFixture,
+    ) -> None:
+        repository = open_at(replace(address, idle_seconds=1))
+        assert repository.find_client(alice.id) == alice
+        processes = "SELECT id FROM information_schema.processlist WHERE user = 'eft'"
+        newest = max(mariadb.run(processes))
+        while newest in mariadb.run(processes):
+            time.sleep(0.05)
+        assert repository.find_client(alice.id) == alice
+        assert caplog.text == ""
+
     def test_a_server_that_is_down_is_unavailable_in_one_line(self, address: Address) -> None:
         absent = replace(address, unix_socket="/nowhere/socket")
         with pytest.raises(RepositoryUnavailable) as refused:
@@ -214,7 +263,7 @@ class TestCollisions:
         found = newer.find_client(alice.id)
         assert found is not None
         assert found.last_seen == 77
-        assert newer.starts() == 2
+        assert newer.pairing() == (bytes(16), 2)
 
     def test_what_becomes_of_an_object_is_told_once_its_commit_is_over(
         self, mariadb: MariaDB, address: Address, alice: Client, open_at: OpenAt
