@@ -316,8 +316,8 @@ def test_an_ipv6_address_is_announced_in_brackets(
     listening = serving.listening
 
     @contextmanager
-    def on_ipv4(config: Config) -> Iterator[Any]:
-        with listening(dataclasses.replace(config, host="127.0.0.1")) as listener:
+    def on_ipv4(config: Config, given_up: Callable[[], bool]) -> Iterator[Any]:
+        with listening(dataclasses.replace(config, host="127.0.0.1"), given_up) as listener:
             yield listener
 
     announced: list[str] = []
