@@ -3,14 +3,18 @@
 import contextlib
 import fcntl
 import hashlib
+import mmap
 import os
 from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+from io import FileIO
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 from fastcrc.crc32 import cksum
 
+from client.appending import Appending
 from client.errors import ConnectionLost, ContentTampered, FileUnusable, NotWritten
 from client.private_files import sync_directory
 from client.session4 import Access, Session4, new_salt
@@ -19,6 +23,9 @@ from client.uploading import Progress
 from protocol.cksum import Cksum
 from protocol.contexts import SEGMENT_BYTES, UPLOAD_ID_BYTES, Direction, segment_count
 from protocol.messages4 import Entry, Get
+
+if TYPE_CHECKING:
+    from concurrent.futures import ThreadPoolExecutor
 
 _SUFFIX = ".part"
 _TAIL_CHARACTERS = 2 * UPLOAD_ID_BYTES + len(_SUFFIX)
@@ -42,7 +49,8 @@ def fetch(
     key = access.content_key(salt, Direction.TO_CLIENT, entry.upload_id)
 
     def opened() -> Iterator[memoryview]:
-        output = memoryview(bytearray(min(SEGMENT_BYTES, entry.size)))
+        # Memory that begins with a page, as `PartFile` likes it.
+        output = memoryview(mmap.mmap(-1, min(SEGMENT_BYTES, entry.size) or 1))
         for content in contents:
             yield key.open(content.sealed, content.index, output, final=content.final)
 
@@ -119,7 +127,9 @@ class PartFile:
         with writing(target):
             flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
             descriptor = os.open(self._path, flags, 0o600)
-        self._file = os.fdopen(descriptor, "r+b", buffering=0)
+        self._file = FileIO(descriptor, "r+")
+        self._appending = Appending(self._file)
+        self._thread: ThreadPoolExecutor | None = None
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             # Another process may have given it its name, or removed it, before it was locked.
@@ -171,12 +181,25 @@ class PartFile:
                 self._whole.update(buffer[:count])
 
     def write(self, piece: memoryview) -> None:
-        """Appends verified bytes."""
-        self._whole.update(piece)
-        rest = piece
-        with writing(self._target):
-            while rest:
-                rest = rest[self._file.write(rest) :]
+        """Appends verified bytes: a segment as `fetch` gives it."""
+        whole = len(piece) == SEGMENT_BYTES
+        # The sum needs a processor and the disk does not: both at once.
+        with self._meanwhile(piece) if whole else nullcontext(), writing(self._target):
+            self._appending.write(piece, aligned=whole)
+        if not whole:
+            self._whole.update(piece)
+
+    @contextmanager
+    def _meanwhile(self, piece: memoryview) -> Iterator[None]:
+        if self._thread is None:
+            from concurrent.futures import ThreadPoolExecutor
+
+            self._thread = ThreadPoolExecutor(1, "digest")
+        summed = self._thread.submit(self._whole.update, piece)
+        try:
+            yield
+        finally:
+            summed.result()
 
     def publish(self) -> None:
         """Gives the complete file its time, its mode and, durably, its name.
@@ -208,6 +231,8 @@ class PartFile:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
+        if self._thread is not None:
+            self._thread.shutdown()
         with self._file:
             if error is None:
                 return

@@ -1,5 +1,6 @@
 """What a client of protocol 4 sees and changes of its own files (section 6), and nobody else's."""
 
+import os
 from collections.abc import Iterator
 from typing import BinaryIO
 
@@ -27,6 +28,10 @@ from server.repository import Renaming, Repository, StoredFile
 from server.sealing import SegmentSealer, content_key
 from server.segmentmemory import SegmentMemory
 from server.storage import read_fully
+
+_LARGE_BYTES = 64 * SEGMENT_BYTES
+"""Larger files leave memory behind the reading: they would drive out what others use, and finding
+more and more memory for them can take longer than reading them."""
 
 
 class OwnFiles:
@@ -95,6 +100,8 @@ class OwnFiles:
             # Not kept while the client takes its time to receive.
             with self._memory.buffer() as plain:
                 size = read_fully(stream, plain[: end - start])
+                if file.size >= _LARGE_BYTES:
+                    os.posix_fadvise(stream.fileno(), start, size, os.POSIX_FADV_DONTNEED)
                 piece = sealer.seal(index, plain[:size], sealed, final=index == last)
             yield Content(index, index == last, piece)
 

@@ -157,6 +157,29 @@ def test_a_file_is_fetched_from_any_segment_on(everywhere: Peer4) -> None:
             assert entry == everywhere.stat("f")
 
 
+def test_a_large_file_leaves_memory_behind_the_reading(
+    peer: Peer4, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    left: list[tuple[int, int]] = []
+    advise = os.posix_fadvise
+
+    def advised(descriptor: int, offset: int, size: int, advice: int) -> None:
+        if advice == os.POSIX_FADV_DONTNEED:
+            left.append((offset, size))
+        advise(descriptor, offset, size, advice)
+
+    peer.upload("large", BIG)
+    peer.upload("small", BIG[:-5])
+    monkeypatch.setattr("server.ownfiles._LARGE_BYTES", len(BIG))
+    monkeypatch.setattr("os.posix_fadvise", advised)
+
+    assert peer.get("large")[1] == BIG
+    assert left == [(0, SEGMENT), (SEGMENT, SEGMENT), (2 * SEGMENT, SEGMENT), (3 * SEGMENT, 5)]
+    left.clear()
+    assert peer.get("small")[1] == BIG[:-5]
+    assert left == []
+
+
 def test_there_is_nothing_behind_a_files_end(peer: Peer4) -> None:
     for size, offset in ((0, SEGMENT), (1, SEGMENT), (SEGMENT, SEGMENT), (SEGMENT, 2**62)):
         peer.upload("f", BIG[:size])
