@@ -1,6 +1,5 @@
 """What a client of protocol 4 sees and changes of its own files (section 6), and nobody else's."""
 
-import os
 from collections.abc import Iterator
 from typing import BinaryIO
 
@@ -27,11 +26,11 @@ from server.receiving import Receiver
 from server.repository import Renaming, Repository, StoredFile
 from server.sealing import SegmentSealer, content_key
 from server.segmentmemory import SegmentMemory
-from server.storage import read_fully
+from server.storage import pass_over_page_cache, read_fully
 
 _LARGE_BYTES = 64 * SEGMENT_BYTES
-"""Larger files leave memory behind the reading: they would drive out what others use, and finding
-more and more memory for them can take longer than reading them."""
+"""Files from this size on are read past the page cache: they would drive out of it what others use,
+and finding memory for all of them can take longer than reading them."""
 
 
 class OwnFiles:
@@ -94,14 +93,14 @@ class OwnFiles:
         sealer = SegmentSealer(key, file.object_id)
         sealed = memoryview(bytearray(min(SEGMENT_BYTES, file.size) + TAG_BYTES))
         last = segment_count(file.size) - 1
+        if file.size >= _LARGE_BYTES:
+            pass_over_page_cache(stream)
         for index in range(request.offset // SEGMENT_BYTES, last + 1):
             start, end = segment_span(index, file.size)
             self._rates.take(self._client_id, end - start)
             # Not kept while the client takes its time to receive.
             with self._memory.buffer() as plain:
                 size = read_fully(stream, plain[: end - start])
-                if file.size >= _LARGE_BYTES:
-                    os.posix_fadvise(stream.fileno(), start, size, os.POSIX_FADV_DONTNEED)
                 piece = sealer.seal(index, plain[:size], sealed, final=index == last)
             yield Content(index, index == last, piece)
 

@@ -32,19 +32,6 @@ _ID = re.compile(r"[0-9a-f]{32}")
 _FILES_FOR_SYNCFS = 8
 
 
-def read_fully(stream: BinaryIO, buffer: memoryview) -> int:
-    """Fills `buffer` from an object and returns its size; raises `StorageError` when the object
-    ends or fails before."""
-    filled = 0
-    with storage_errors("cannot read an object"):
-        while filled < len(buffer):
-            read = stream.readinto(buffer[filled:])  # type: ignore[attr-defined] # it is a FileIO
-            if not read:
-                raise StorageError("an object is shorter than the database says")
-            filled += read
-    return filled
-
-
 def object_path(root: Path, client_id: bytes, object_id: bytes) -> Path:
     """Where the bytes of a file lie under a data directory."""
     return root / client_id.hex() / object_id.hex()
