@@ -87,7 +87,7 @@ def connect_socket(address: Address, timeout: float) -> socket.socket:
     Raises `NoSuchHost` when there is none, `CouldNotConnect` when none accepts.
     """
     try:
-        connected = connect_to(address, timeout)
+        return connect_to(address, timeout)
     except socket.gaierror as error:
         if error.errno == socket.EAI_AGAIN:
             raise CouldNotConnect(f"{address.host!r} cannot be looked up now") from error
@@ -98,15 +98,15 @@ def connect_socket(address: Address, timeout: float) -> socket.socket:
         raise CouldNotConnect(
             f"cannot connect to {address}: {error.strerror or error}; is the server running?"
         ) from error
-    with contextlib.suppress(OSError):  # already reset by the server: the first send tells
-        connected.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    return connected
 
 
 def connect_to(address: Address, timeout: float) -> socket.socket:
     """The same with the errors of `socket.create_connection`."""
     target = (address.resolvable, address.port)
-    return socket.create_connection(target, timeout)  # type: ignore[arg-type] # getaddrinfo's
+    connected = socket.create_connection(target, timeout)  # type: ignore[arg-type] # getaddrinfo's
+    with contextlib.suppress(OSError):  # already reset by the server: the first send tells
+        connected.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    return connected
 
 
 def _lost(error: OSError) -> ConnectionLost:

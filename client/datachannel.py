@@ -47,7 +47,6 @@ class DataChannel:
                 connected = unless_open.enter_context(
                     connect_to(Address(*peer), min(timeout, _PATIENCE_SECONDS))
                 )
-                connected.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
                 channel = cls(connected, limit)
                 channel.send(DATA_PREFACE + ticket)
                 channel.receive(Done)

@@ -6,7 +6,7 @@ import hashlib
 import mmap
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from io import FileIO
 from pathlib import Path
 from types import TracebackType
@@ -182,15 +182,16 @@ class PartFile:
 
     def write(self, piece: memoryview) -> None:
         """Appends verified bytes: a segment as `fetch` gives it."""
-        whole = len(piece) == SEGMENT_BYTES
-        # The sum needs a processor and the disk does not: both at once.
-        with self._meanwhile(piece) if whole else nullcontext(), writing(self._target):
-            self._appending.write(piece, aligned=whole)
-        if not whole:
-            self._whole.update(piece)
+        with self._summing_up(piece), writing(self._target):
+            self._appending.write(piece, aligned=len(piece) == SEGMENT_BYTES)
 
     @contextmanager
-    def _meanwhile(self, piece: memoryview) -> Iterator[None]:
+    def _summing_up(self, piece: memoryview) -> Iterator[None]:
+        """The sum needs a processor and the disk does not: both at once, for a whole segment."""
+        if len(piece) < SEGMENT_BYTES:
+            self._whole.update(piece)
+            yield
+            return
         if self._thread is None:
             from concurrent.futures import ThreadPoolExecutor
 

@@ -1,10 +1,12 @@
 """Fixtures that more than one package of tests uses."""
 
+import mmap
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from protocol.contexts import SEGMENT_BYTES
 from tests.mariadb import MariaDB
 
 
@@ -14,6 +16,13 @@ def mariadb() -> Iterator[MariaDB]:
     server = MariaDB()
     yield server
     server.remove()
+
+
+@pytest.fixture
+def memory() -> Iterator[memoryview]:
+    """A segment that begins with a page."""
+    with mmap.mmap(-1, SEGMENT_BYTES) as pages, memoryview(pages) as view:
+        yield view
 
 
 @pytest.fixture(params=["sqlite", "mariadb"])

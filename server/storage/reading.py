@@ -2,19 +2,17 @@
 
 import contextlib
 import errno
-import fcntl
-import os
 from typing import BinaryIO
 
 from server.errors import StorageError
-from server.storage.staged import storage_errors
+from server.storage.staged import set_direct, storage_errors
 
 
 def pass_over_page_cache(stream: BinaryIO) -> None:
     """From here on whole blocks of an object go from the disk to memory that begins with a page,
     where the file system can do that (O_DIRECT)."""
     with contextlib.suppress(OSError):
-        fcntl.fcntl(stream, fcntl.F_SETFL, fcntl.fcntl(stream, fcntl.F_GETFL) | os.O_DIRECT)
+        set_direct(stream.fileno(), True)
 
 
 def read_fully(stream: BinaryIO, buffer: memoryview) -> int:
@@ -26,17 +24,10 @@ def read_fully(stream: BinaryIO, buffer: memoryview) -> int:
             try:
                 read = stream.readinto(buffer[filled:])  # type: ignore[attr-defined] # a FileIO
             except OSError as error:
-                if error.errno != errno.EINVAL or not _went_past(stream):
+                if error.errno != errno.EINVAL or not set_direct(stream.fileno(), False):
                     raise
                 continue  # what is no whole block, as at the end, is read by the page cache
             if not read:
                 raise StorageError("an object is shorter than the database says")
             filled += read
     return filled
-
-
-def _went_past(stream: BinaryIO) -> bool:
-    """Whether the stream passed over the page cache, which it does no longer."""
-    flags = fcntl.fcntl(stream, fcntl.F_GETFL)
-    fcntl.fcntl(stream, fcntl.F_SETFL, flags & ~os.O_DIRECT)
-    return bool(flags & os.O_DIRECT)

@@ -89,9 +89,8 @@ class StagedFile:
         out of memory what others read."""
         if direct == self._direct:
             return
-        flags = fcntl.fcntl(self._descriptor, fcntl.F_GETFL)
         try:
-            fcntl.fcntl(self._descriptor, fcntl.F_SETFL, flags ^ os.O_DIRECT)
+            set_direct(self._descriptor, direct)
         except OSError:
             self._may_be_direct = False
         else:
@@ -125,6 +124,14 @@ class StagedFile:
             self._path.unlink(missing_ok=True)
         except OSError:
             self._left_behind(self._path)
+
+
+def set_direct(descriptor: int, direct: bool) -> bool:
+    """Sets O_DIRECT or takes it away; whether it was set before. Raises `OSError`."""
+    flags = fcntl.fcntl(descriptor, fcntl.F_GETFL)
+    wanted = flags | os.O_DIRECT if direct else flags & ~os.O_DIRECT
+    fcntl.fcntl(descriptor, fcntl.F_SETFL, wanted)
+    return bool(flags & os.O_DIRECT)
 
 
 def is_block_aligned(data: memoryview, offset: int) -> bool:

@@ -2,7 +2,6 @@
 
 import errno
 import fcntl
-import mmap
 import os
 import tempfile
 from collections.abc import Iterator
@@ -15,13 +14,6 @@ from client.appending import Appending
 
 SEGMENT = 2**20
 PIECES = (SEGMENT, SEGMENT, 5, SEGMENT, 4096, 0, 4091, SEGMENT, SEGMENT - 1)
-
-
-@pytest.fixture
-def memory() -> Iterator[memoryview]:
-    """A segment that begins with a page."""
-    with mmap.mmap(-1, SEGMENT) as pages, memoryview(pages) as view:
-        yield view
 
 
 @pytest.fixture(params=[None, "/dev/shm"])

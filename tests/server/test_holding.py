@@ -42,6 +42,17 @@ def copied(data: Path, to: Path) -> Path:
     return Path(shutil.copytree(data, to))
 
 
+def used_since_copied(tmp_path: Path, database_url: str) -> tuple[Path, Path]:
+    """A data directory, and a copy of it without the file that came later."""
+    data = tmp_path / "data"
+    with running(data, database=database_url) as server:
+        serves_honest(server)
+    older = copied(data, tmp_path / "older")
+    with running(data, database=database_url) as server:
+        serves_honest(server, "newer")
+    return data, older
+
+
 def everything_in(directory: Path) -> dict[str, bytes]:
     return {
         str(path.relative_to(directory)): path.read_bytes()
@@ -124,12 +135,7 @@ def test_a_new_database_that_another_server_holds_is_not_touched(
 def test_an_older_copy_is_refused_in_one_line_and_not_touched(
     tmp_path: Path, database_url: str
 ) -> None:
-    data = tmp_path / "data"
-    with running(data, database=database_url) as server:
-        serves_honest(server)
-    older = copied(data, tmp_path / "older")
-    with running(data, database=database_url) as server:
-        serves_honest(server, "newer")
+    data, older = used_since_copied(tmp_path, database_url)
     before = everything_in(older)
     config = settings_for_tests(older, database=database_url)
 
@@ -151,12 +157,7 @@ def test_an_older_copy_is_refused_in_one_line_and_not_touched(
 def test_an_older_copy_that_is_all_there_is_is_used_as_the_error_says(
     tmp_path: Path, database_url: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    data = tmp_path / "data"
-    with running(data, database=database_url) as server:
-        serves_honest(server)
-    older = copied(data, tmp_path / "older")
-    with running(data, database=database_url) as server:
-        serves_honest(server, "newer")
+    data, older = used_since_copied(tmp_path, database_url)
     shutil.rmtree(data)
     config = settings_for_tests(older, database=database_url)
     with pytest.raises(ConfigurationError, match=OLDER) as refused:

@@ -345,15 +345,15 @@ def test_a_database_that_cannot_be_opened_leaves_nothing_to_be_gone_on_with(
     assert contents(to) == ALL | {("Alice", "four"): b"4444"}
 
 
+def away(*_: object) -> None:
+    raise RepositoryUnavailable("away")
+
+
 def test_a_database_file_that_was_begun_in_the_data_directory_is_gone_on_with(
     tmp_path: Path, backup_of: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     to = settings_for_tests(tmp_path / "restored")
     with monkeypatch.context() as patch:
-
-        def away(*_: object) -> None:
-            raise RepositoryUnavailable("away")
-
         patch.setattr(SqlRepository, "is_empty", away)
         with pytest.raises(RepositoryError, match=r"give the command again, and it goes on$"):
             restored(to, backup_of)
@@ -367,10 +367,6 @@ def test_a_database_that_goes_away_later_is_told_with_the_way_on(
     to: Config, backup_of: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with monkeypatch.context() as patch:
-
-        def away(*_: object) -> None:
-            raise RepositoryUnavailable("away")
-
         patch.setattr(CopyStatements, "fill_from", away)
         with pytest.raises(RepositoryError, match=r"^away; give the command again, and it goes on"):
             restored(to, backup_of)

@@ -1,7 +1,6 @@
 """Reading objects: the same bytes past the page cache and through it."""
 
 import errno
-import mmap
 import os
 import tempfile
 from collections.abc import Iterator
@@ -15,13 +14,6 @@ from server.storage import pass_over_page_cache, read_fully
 
 SEGMENT = 2**20
 CONTENT = os.urandom(2 * SEGMENT + 5)
-
-
-@pytest.fixture
-def memory() -> Iterator[memoryview]:
-    """A segment that begins with a page."""
-    with mmap.mmap(-1, SEGMENT) as pages, memoryview(pages) as view:
-        yield view
 
 
 @pytest.fixture(params=[None, "/dev/shm"])
